@@ -1,0 +1,1 @@
+//! Speed benchmarks; each is a file beside this one.
