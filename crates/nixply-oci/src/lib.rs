@@ -29,6 +29,7 @@ mod manifest;
 mod media_type;
 mod platform;
 mod reference;
+mod stored;
 
 pub use annotations::{
     ANNOTATION_CONTAINERD_IMAGE_NAME, ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY,
@@ -43,3 +44,4 @@ pub use manifest::{ImageIndex, ImageManifest, SCHEMA_VERSION};
 pub use media_type::MediaType;
 pub use platform::{Platform, PlatformError};
 pub use reference::{ImageReference, ReferenceError};
+pub use stored::{ImageSource, SourceError, StoredImage};
