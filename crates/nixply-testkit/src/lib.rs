@@ -1,1 +1,3 @@
-//! nixply-testkit
+//! Closures, trees, images and registries for the tests of the other crates.
+
+pub mod images;
