@@ -1,1 +1,41 @@
-//! nixply-pack
+//! Packs the store paths of a closure into a bounded number of layers.
+//!
+//! # Duty
+//!
+//! [`pack`] is a pure function: a [`Closure`](nixply_store::Closure), a [`Packer`] and a [`Budget`] in, a [`Packing`]
+//! (ordered layers of store paths) out. It reads no file, no environment and no clock, starts no thread, and no order
+//! of a hash map reaches a result: equal input gives equal output on every machine.
+//!
+//! # The packers
+//!
+//! | name | layers | equal to |
+//! |---|---|---|
+//! | `auto-layer` | a large path with the dependencies that only it and its dependencies use | nixpkgs' `auto-layer.py` |
+//! | `popularity` | the most used paths alone, the rest together | nixpkgs' `closure-graph.py` and its layer limit |
+//! | `nix2container` | as `popularity`, with another count and other ties | nix2container's `closure` package |
+//! | `size` | the largest paths alone, the rest together | |
+//! | `per-path` | one layer per path | |
+//!
+//! The first three are there so that a user can prove equality with the tool they come from and migrate without a
+//! re-pull. `docs/packing.md` has the definitions, the cost of each and how equality was shown.
+//!
+//! # Invariants
+//!
+//! * Each path of the closure stands in exactly one layer, no layer is empty, and there are at most
+//!   [`Budget::available`] layers.
+//! * The order in which records were given does not matter: a [`Closure`](nixply_store::Closure) stands in byte order.
+//! * A packer whose result changes for any input gets a new version in its [`PackerId`].
+
+mod auto_layer;
+mod dag;
+mod names;
+mod nix2container;
+mod packer;
+mod packing;
+mod per_path;
+mod popularity;
+mod size;
+mod wide_sums;
+
+pub use packer::{Packer, PackerId, UnknownPacker};
+pub use packing::{Budget, DOCKER_MAX_LAYERS, PackError, Packing, pack};

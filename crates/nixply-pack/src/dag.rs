@@ -1,0 +1,148 @@
+//! The reference graph in the form that the packers walk: flat neighbour lists both ways.
+
+use nixply_store::Closure;
+
+/// Neighbours of every node, one list behind the other.
+#[derive(Debug)]
+pub(crate) struct Neighbours {
+    starts: Vec<usize>,
+    targets: Vec<u32>,
+}
+
+impl Neighbours {
+    /// The neighbours of a node, ascending.
+    pub(crate) fn of(&self, node: u32) -> &[u32] {
+        let node = node as usize;
+        &self.targets[self.starts[node]..self.starts[node + 1]]
+    }
+}
+
+/// A closure's paths as numbers (their [`PathIdx`](nixply_store::PathIdx)) with who refers to whom.
+#[derive(Debug)]
+pub(crate) struct Dag {
+    len: u32,
+    /// What a path refers to.
+    pub(crate) references: Neighbours,
+    /// What refers to a path.
+    pub(crate) users: Neighbours,
+}
+
+impl Dag {
+    pub(crate) fn new(closure: &Closure) -> Self {
+        let mut starts = vec![0];
+        let mut targets = Vec::with_capacity(closure.graph().edge_count());
+        let mut user_counts = vec![0_usize; closure.paths().len()];
+        for path in closure.indices() {
+            for reference in closure.references(path) {
+                targets.push(reference.0);
+                user_counts[reference.as_usize()] += 1;
+            }
+            starts.push(targets.len());
+        }
+        let references = Neighbours { starts, targets };
+        let users = transposed(&references, &user_counts);
+        let len = u32::try_from(closure.paths().len()).unwrap_or(u32::MAX);
+        Self {
+            len,
+            references,
+            users,
+        }
+    }
+
+    pub(crate) fn nodes(&self) -> std::ops::Range<u32> {
+        0..self.len
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Every node, each behind all its users.
+    pub(crate) fn users_first(&self) -> Vec<u32> {
+        let mut waits_for: Vec<usize> = self.nodes().map(|n| self.users.of(n).len()).collect();
+        let mut order: Vec<u32> = self
+            .nodes()
+            .filter(|&n| waits_for[n as usize] == 0)
+            .collect();
+        let mut next = 0;
+        while let Some(&node) = order.get(next) {
+            next += 1;
+            for &reference in self.references.of(node) {
+                waits_for[reference as usize] -= 1;
+                if waits_for[reference as usize] == 0 {
+                    order.push(reference);
+                }
+            }
+        }
+        order
+    }
+}
+
+/// The same edges, listed at their other end.
+fn transposed(edges: &Neighbours, counts: &[usize]) -> Neighbours {
+    let mut starts = Vec::with_capacity(counts.len() + 1);
+    let mut sum = 0;
+    starts.push(0);
+    for count in counts {
+        sum += count;
+        starts.push(sum);
+    }
+    let mut next = starts.clone();
+    let mut targets = vec![0; sum];
+    for (from, bounds) in (0_u32..).zip(edges.starts.windows(2)) {
+        for &to in &edges.targets[bounds[0]..bounds[1]] {
+            targets[next[to as usize]] = from;
+            next[to as usize] += 1;
+        }
+    }
+    Neighbours { starts, targets }
+}
+
+/// Walks from nodes along edges and remembers what it met; used again and again without clearing.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// The number of the walk that last met a node.
+    met_in: Vec<u32>,
+    current: u32,
+    /// What the last walk met, its starts among them.
+    pub(crate) met: Vec<u32>,
+}
+
+impl Walk {
+    pub(crate) fn new(len: usize) -> Self {
+        Self {
+            met_in: vec![0; len],
+            current: 0,
+            met: Vec::new(),
+        }
+    }
+
+    /// Meets everything that can be reached from `starts`, and the starts.
+    pub(crate) fn from(&mut self, starts: &[u32], edges: &Neighbours) {
+        self.current += 1;
+        self.met.clear();
+        for &start in starts {
+            self.meet(start);
+        }
+        let mut next = 0;
+        while let Some(&node) = self.met.get(next) {
+            next += 1;
+            for &neighbour in edges.of(node) {
+                self.meet(neighbour);
+            }
+        }
+    }
+
+    fn meet(&mut self, node: u32) {
+        let met_in = &mut self.met_in[node as usize];
+        if *met_in != self.current {
+            *met_in = self.current;
+            self.met.push(node);
+        }
+    }
+
+    /// Whether the last walk met a node.
+    pub(crate) fn has_met(&self, node: u32) -> bool {
+        self.met_in[node as usize] == self.current
+    }
+}

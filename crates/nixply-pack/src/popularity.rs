@@ -1,0 +1,45 @@
+//! The `popularity` packer: nixpkgs' popularity contest.
+//!
+//! Follows nixpkgs' `references-by-popularity/closure-graph.py` (the default of dockerTools from 2018 to November 2024,
+//! still its `popularity_contest` step). The script unfolds the reference graph into a tree, merges counters from the
+//! leaves up and adds one on every level. What it computes has a closed form that needs no tree:
+//!
+//! * `walks(p)` is the number of ways from a root (a path that nothing refers to) down to `p`; 1 for a root.
+//! * `popularity(p)` is the sum of `walks` over `p` and everything that refers to `p`, directly or not.
+//!
+//! Higher popularity comes first; ties go by name, hash last. Counts are exponential in the depth of the graph: they
+//! are exact here, of whatever width they need, as Python's are.
+
+use crate::dag::Dag;
+use crate::names::moved_hash_ranks;
+use crate::wide_sums::sums_over_ancestors;
+use nixply_store::Closure;
+use num_bigint::BigUint;
+
+/// Every path, most popular first.
+pub(crate) fn order(closure: &Closure, dag: &Dag) -> Vec<u32> {
+    let users_first = dag.users_first();
+    let walks = walks_from_roots(dag, &users_first);
+    let popularity = sums_over_ancestors(dag, &users_first, &walks);
+    let ranks = moved_hash_ranks(closure);
+    let mut order: Vec<u32> = dag.nodes().collect();
+    order.sort_unstable_by(|&a, &b| {
+        popularity
+            .compare(b, a)
+            .then_with(|| ranks[a as usize].cmp(&ranks[b as usize]))
+    });
+    order
+}
+
+/// The number of ways from any root down to each path.
+fn walks_from_roots(dag: &Dag, users_first: &[u32]) -> Vec<BigUint> {
+    let mut walks = vec![BigUint::ZERO; dag.len()];
+    for &path in users_first {
+        let users = dag.users.of(path);
+        walks[path as usize] = match users {
+            [] => BigUint::from(1_u32),
+            _ => users.iter().map(|&user| &walks[user as usize]).sum(),
+        };
+    }
+    walks
+}
