@@ -1,8 +1,15 @@
 //! The closure: a checked, acyclic graph of store paths.
 
+mod build;
+mod error;
+mod order;
+
+pub(crate) use build::build;
+pub use error::{ClosureError, MissingReference};
+
 use crate::{NarHash, StoreDir, StorePath};
 use petgraph::Direction;
-use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::graph::DiGraph;
 
 /// The position of a path in its [`Closure`]. Positions follow the byte order of base names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +43,9 @@ pub struct PathInfo {
 }
 
 /// A set of store paths that holds every path its members refer to.
+///
+/// Two closures are equal when all that planning uses is: store directory, paths, NAR hashes, NAR sizes, references.
+/// Who built a path, who signed it and when it was registered differ from store to store.
 #[derive(Debug, Clone)]
 pub struct Closure {
     store_dir: StoreDir,
@@ -44,82 +54,16 @@ pub struct Closure {
     graph: DiGraph<(), (), u32>,
 }
 
-/// Why records do not make a closure.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClosureError {
-    /// There is no path at all.
-    #[error("the closure is empty")]
-    Empty,
-    /// A path refers to one that is not there.
-    #[error("`{referrer}` refers to `{missing}`, which is not in the closure")]
-    MissingReference {
-        /// The path that refers.
-        referrer: StorePath,
-        /// The path that is not there.
-        missing: StorePath,
-    },
-    /// The same path was given twice with different records.
-    #[error("`{path}` is given twice and the two records disagree in {field}")]
-    Disagree {
-        /// The path.
-        path: StorePath,
-        /// The first field that differs.
-        field: &'static str,
-    },
-    /// Paths refer to each other in a circle.
-    #[error("store paths refer to each other in a circle: {}", .cycle.iter().map(StorePath::base_name).collect::<Vec<_>>().join(" -> "))]
-    Cycle {
-        /// The circle, its first path repeated at the end.
-        cycle: Vec<StorePath>,
-    },
-    /// A root was asked for that is not in the closure.
-    #[error("`{root}` is not in the closure")]
-    UnknownRoot {
-        /// The root.
-        root: StorePath,
-    },
-}
-
 impl Closure {
-    /// Checks records and makes the closure of them. Self references are dropped, equal duplicates merged.
+    /// Checks records and makes the closure of them.
+    ///
+    /// Self references and repeated references are dropped. Records of the same path are merged if they agree in NAR
+    /// hash, NAR size and references. The NAR sizes of all paths together fit in 64 bits.
     pub fn new(
         store_dir: StoreDir,
-        mut records: Vec<(PathInfo, Vec<StorePath>)>,
+        records: Vec<(PathInfo, Vec<StorePath>)>,
     ) -> Result<Self, ClosureError> {
-        records.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
-        records.dedup_by(|(a, _), (b, _)| a.path == b.path);
-        if records.is_empty() {
-            return Err(ClosureError::Empty);
-        }
-        let (paths, references): (Vec<PathInfo>, Vec<Vec<StorePath>>) = records.into_iter().unzip();
-        let mut graph = DiGraph::with_capacity(paths.len(), references.iter().map(Vec::len).sum());
-        for _ in &paths {
-            graph.add_node(());
-        }
-        let find = |path: &StorePath| paths.binary_search_by(|info| info.path.cmp(path)).ok();
-        for (from, references) in references.iter().enumerate() {
-            let mut targets = Vec::with_capacity(references.len());
-            for reference in references {
-                targets.push(
-                    find(reference).ok_or_else(|| ClosureError::MissingReference {
-                        referrer: paths[from].path.clone(),
-                        missing: reference.clone(),
-                    })?,
-                );
-            }
-            targets.sort_unstable();
-            targets.dedup();
-            // petgraph lists the newest edge first; adding the last target first gives ascending order.
-            for to in targets.into_iter().rev().filter(|to| *to != from) {
-                graph.add_edge(NodeIndex::new(from), NodeIndex::new(to), ());
-            }
-        }
-        Ok(Self {
-            store_dir,
-            paths,
-            graph,
-        })
+        build(store_dir, records)
     }
 
     /// The directory that the paths lie in.
@@ -157,9 +101,12 @@ impl Closure {
 
     /// The paths that a path refers to, in order, without itself.
     pub fn references(&self, idx: PathIdx) -> impl Iterator<Item = PathIdx> + '_ {
-        self.graph
-            .neighbors_directed(NodeIndex::new(idx.as_usize()), Direction::Outgoing)
-            .map(|node| PathIdx(u32::try_from(node.index()).unwrap_or(u32::MAX)))
+        self.neighbors(idx, Direction::Outgoing)
+    }
+
+    /// The paths that refer to a path, in order, without itself.
+    pub fn referrers(&self, idx: PathIdx) -> impl Iterator<Item = PathIdx> + '_ {
+        self.neighbors(idx, Direction::Incoming)
     }
 
     /// The graph; node indices are positions, an edge points from a path to one that it refers to.
@@ -167,4 +114,61 @@ impl Closure {
     pub fn graph(&self) -> &DiGraph<(), (), u32> {
         &self.graph
     }
+
+    /// The NAR sizes of all paths together.
+    #[must_use]
+    pub fn nar_size_bytes(&self) -> u64 {
+        self.paths.iter().map(|info| info.nar_size_bytes).sum()
+    }
+
+    /// The part of the closure that is reachable from some of its paths.
+    pub fn restrict(&self, roots: &[StorePath]) -> Result<Self, ClosureError> {
+        let roots = roots
+            .iter()
+            .map(|root| {
+                self.find(root)
+                    .ok_or_else(|| ClosureError::UnknownRoot { root: root.clone() })
+            })
+            .collect::<Result<Vec<PathIdx>, _>>()?;
+        let kept = self.reachable_from(&roots);
+        if kept.is_empty() {
+            return Err(ClosureError::Empty);
+        }
+        let mut position = vec![u32::MAX; self.paths.len()];
+        for (new, old) in (0_u32..).zip(&kept) {
+            position[old.as_usize()] = new;
+        }
+        // Positions keep their order, so that ascending references stay ascending.
+        let targets: Vec<Vec<u32>> = kept
+            .iter()
+            .map(|&idx| {
+                self.references(idx)
+                    .map(|to| position[to.as_usize()])
+                    .collect()
+            })
+            .collect();
+        Ok(Self {
+            store_dir: self.store_dir.clone(),
+            paths: kept.iter().map(|&idx| self.info(idx).clone()).collect(),
+            graph: build::graph_of(&targets),
+        })
+    }
 }
+
+impl PartialEq for Closure {
+    fn eq(&self, other: &Self) -> bool {
+        let planned = |info: &PathInfo| (info.nar_hash, info.nar_size_bytes);
+        self.store_dir == other.store_dir
+            && self.paths.len() == other.paths.len()
+            && self
+                .paths
+                .iter()
+                .zip(&other.paths)
+                .all(|(a, b)| a.path == b.path && planned(a) == planned(b))
+            && self
+                .indices()
+                .all(|idx| self.references(idx).eq(other.references(idx)))
+    }
+}
+
+impl Eq for Closure {}

@@ -10,11 +10,14 @@
 //!
 //! * A [`Closure`] is closed (each reference is in it), free of cycles and self references, and holds each path once.
 //! * Paths stand in byte order of their base names, so equal closures are equal values whatever form they came in.
+//! * The NAR sizes of a closure can be added up in 64 bits.
 
+mod base32;
 mod closure;
+mod excerpt;
 mod nar_hash;
 mod store_path;
 
-pub use closure::{Closure, ClosureError, PathIdx, PathInfo};
+pub use closure::{Closure, ClosureError, MissingReference, PathIdx, PathInfo};
 pub use nar_hash::{NarHash, NarHashError};
 pub use store_path::{StoreDir, StoreDirError, StorePath, StorePathError};

@@ -1,6 +1,7 @@
 //! NAR hashes in every text form that Nix writes.
 
-use crate::store_path::BASE32_DIGITS;
+use crate::base32;
+use crate::excerpt::excerpt;
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use std::fmt;
 use std::str::FromStr;
@@ -15,12 +16,12 @@ pub struct NarHash([u8; 32]);
     "`{text}` is not a NAR hash: expected a SHA-256 as `sha256-BASE64`, `sha256:BASE32` or `sha256:HEX`"
 )]
 pub struct NarHashError {
-    /// The text that was read.
+    /// The text that was read, or its beginning.
     pub text: String,
 }
 
-/// The number of base-32 digits of 32 bytes.
-const BASE32_LEN: usize = 52;
+/// The number of base-32 digits of a SHA-256.
+const BASE32_LEN: usize = base32::digits_len(32);
 
 impl NarHash {
     /// Wraps the 32 bytes of a SHA-256.
@@ -38,30 +39,12 @@ impl NarHash {
     /// Reads digits without a prefix: base-32, hexadecimal or base-64, told apart by their length.
     pub(crate) fn from_digits(digits: &str) -> Option<Self> {
         let bytes = match digits.len() {
-            BASE32_LEN => return base32(digits.as_bytes()).map(Self),
+            BASE32_LEN => return base32::decode(digits.as_bytes()).map(Self),
             64 => HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()?,
             _ => BASE64.decode(digits.as_bytes()).ok()?,
         };
         bytes.try_into().ok().map(Self)
     }
-}
-
-/// Nix's base-32: 5 bits a digit, the last digit first (Nix, `src/libutil/hash.cc`, `printHash32`).
-fn base32(digits: &[u8]) -> Option<[u8; 32]> {
-    let mut bytes = [0_u8; 32];
-    for (n, digit) in digits.iter().rev().enumerate() {
-        let value = u16::try_from(BASE32_DIGITS.iter().position(|d| d == digit)?).ok()?;
-        let bit = n * 5;
-        let shifted = value << (bit % 8);
-        let [low, high] = shifted.to_le_bytes();
-        bytes[bit / 8] |= low;
-        match bytes.get_mut(bit / 8 + 1) {
-            Some(byte) => *byte |= high,
-            None if high != 0 => return None,
-            None => {}
-        }
-    }
-    Some(bytes)
 }
 
 impl FromStr for NarHash {
@@ -74,7 +57,7 @@ impl FromStr for NarHash {
         digits
             .and_then(Self::from_digits)
             .ok_or_else(|| NarHashError {
-                text: text.to_owned(),
+                text: excerpt(text),
             })
     }
 }
@@ -88,5 +71,57 @@ impl fmt::Display for NarHash {
 impl fmt::Debug for NarHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NarHash({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One hash in the forms of Nix 2.8 (SRI), 2.3 (base-32) and `nix-store --dump-db` (hexadecimal).
+    const SRI: &str = "sha256-JECzUaM4XGrA8slVtUCqdyVIq56PCccH1wVWia1M8gg=";
+    const BASE32: &str = "027j9jnqjmh5sw3wf2cgksmlh9bpm90bamf9yb06lp1qld8v6h14";
+    const HEX: &str = "2440b351a3385c6ac0f2c955b540aa772548ab9e8f09c707d7055689ad4cf208";
+
+    #[test]
+    fn all_forms_are_the_same_hash() {
+        let hash: NarHash = SRI.parse().unwrap();
+        assert_eq!(hash.to_string(), SRI);
+        assert_eq!(hash.as_bytes()[..4], [0x24, 0x40, 0xb3, 0x51]);
+        for text in [
+            format!("sha256:{BASE32}"),
+            format!("sha256:{HEX}"),
+            format!("sha256:{}", HEX.to_uppercase()),
+        ] {
+            assert_eq!(text.parse::<NarHash>().unwrap(), hash, "{text}");
+        }
+        for digits in [BASE32, HEX, &SRI["sha256-".len()..]] {
+            assert_eq!(NarHash::from_digits(digits), Some(hash), "{digits}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in [
+            "",
+            "sha256:",
+            "sha256-",
+            HEX,
+            BASE32,
+            "sha512:027j9jnqjmh5sw3wf2cgksmlh9bpm90bamf9yb06lp1qld8v6h14",
+            "sha256:e27j9jnqjmh5sw3wf2cgksmlh9bpm90bamf9yb06lp1qld8v6h14",
+            "sha256:g440b351a3385c6ac0f2c955b540aa772548ab9e8f09c707d7055689ad4cf208",
+            "sha256-JECzUaM4XGrA8slVtUCqdyVIq56PCccH1wVWia1M8gg",
+            "sha256-JECzUaM4XGrA8slVtUCqdyVIq56PCccH1wVWia1M8gi=",
+            "sha256-AAAA",
+            "sha256-ü",
+        ] {
+            assert_eq!(
+                text.parse::<NarHash>(),
+                Err(NarHashError {
+                    text: text.to_owned()
+                })
+            );
+        }
     }
 }

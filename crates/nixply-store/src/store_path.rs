@@ -1,15 +1,14 @@
 //! Store directories and store paths.
 
+use crate::base32;
+use crate::excerpt::excerpt;
 use std::fmt;
 
 /// The number of characters of a store path's hash part: 20 bytes in Nix's base-32.
-pub(crate) const HASH_PART_LEN: usize = 32;
+const HASH_PART_LEN: usize = 32;
 
 /// The longest name behind the hash part, in bytes (Nix, `src/libstore/path.cc`, `StorePath::MaxPathLen`).
 const NAME_MAX_BYTES: usize = 211;
-
-/// Nix's base-32 digits: no `e`, `o`, `t`, `u` (Nix, `src/libutil/hash.cc`).
-pub(crate) const BASE32_DIGITS: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
 /// The directory that holds store paths: absolute, without a trailing slash. `/nix/store` nearly always.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +20,7 @@ pub struct StoreDir(String);
     "`{text}` is not a store directory: expected an absolute path without `.`, `..` or empty parts"
 )]
 pub struct StoreDirError {
-    /// The text that was read.
+    /// The text that was read, or its beginning.
     pub text: String,
 }
 
@@ -29,7 +28,7 @@ impl StoreDir {
     /// Checks the text of a store directory.
     pub fn new(text: &str) -> Result<Self, StoreDirError> {
         let error = || StoreDirError {
-            text: text.to_owned(),
+            text: excerpt(text),
         };
         let rest = text.strip_prefix('/').ok_or_else(error)?;
         let part_ok = |part: &str| {
@@ -60,7 +59,7 @@ impl StoreDir {
             .strip_prefix(&self.0)
             .and_then(|rest| rest.strip_prefix('/'))
             .ok_or_else(|| StorePathError::NotInStore {
-                text: text.to_owned(),
+                text: excerpt(text),
                 store_dir: self.0.clone(),
             })?;
         StorePath::new(base_name)
@@ -90,7 +89,7 @@ pub enum StorePathError {
     /// The path lies elsewhere.
     #[error("`{text}` does not lie directly in `{store_dir}`")]
     NotInStore {
-        /// The text that was read.
+        /// The text that was read, or its beginning.
         text: String,
         /// Where it was expected.
         store_dir: String,
@@ -98,7 +97,7 @@ pub enum StorePathError {
     /// The hash part is too short or has other digits than Nix's base-32.
     #[error("`{text}` does not begin with {HASH_PART_LEN} base-32 digits and a `-`")]
     HashPart {
-        /// The base name that was read.
+        /// The base name that was read, or its beginning.
         text: String,
     },
     /// The name is empty or too long, or has a character that Nix does not allow.
@@ -107,28 +106,31 @@ pub enum StorePathError {
          not starting with `.` or `..` alone or before a `-`"
     )]
     Name {
-        /// The base name that was read.
+        /// The base name that was read, or its beginning.
         text: String,
     },
 }
 
 impl StorePath {
     /// Checks a base name (Nix, `src/libstore/path.cc`, `checkName`).
+    ///
+    /// Leading dots are taken: Nix began to take them with 2.4, and only a few later versions refuse them (Nix,
+    /// `doc/manual/rl-next/leading-period.md`). The `-`, which Nix does not look at, is in every path that it makes.
     pub fn new(base_name: &str) -> Result<Self, StorePathError> {
         let bytes = base_name.as_bytes();
         let hash_ok = bytes.len() > HASH_PART_LEN
             && bytes[HASH_PART_LEN] == b'-'
             && bytes[..HASH_PART_LEN]
                 .iter()
-                .all(|digit| BASE32_DIGITS.contains(digit));
+                .all(|&digit| base32::is_digit(digit));
         if !hash_ok {
             return Err(StorePathError::HashPart {
-                text: base_name.to_owned(),
+                text: excerpt(base_name),
             });
         }
         let name = &bytes[HASH_PART_LEN + 1..];
         let char_ok = |b: &u8| b.is_ascii_alphanumeric() || b"+-._?=".contains(b);
-        // `.`, `..` and either of them before a `-` are refused by newer Nix; other leading dots are allowed.
+        // The names `.` and `..`, alone or before a `-`, are the only ones with a leading dot that Nix refuses.
         let first_part = name.split(|&b| b == b'-').next().unwrap_or(name);
         if name.is_empty()
             || name.len() > NAME_MAX_BYTES
@@ -137,7 +139,7 @@ impl StorePath {
             || first_part == b".."
         {
             return Err(StorePathError::Name {
-                text: base_name.to_owned(),
+                text: excerpt(base_name),
             });
         }
         Ok(Self(base_name.into()))
@@ -162,8 +164,130 @@ impl StorePath {
     }
 }
 
+impl AsRef<str> for StorePath {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for StorePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "2ghd44zjwcj12y25spf9cv9wbxsn69hi";
+
+    #[test]
+    fn a_store_path_falls_into_hash_and_name() {
+        let path = StorePath::new(&format!("{HASH}-glibc-2.36-9+deb12u14")).unwrap();
+        assert_eq!(path.hash_part(), HASH);
+        assert_eq!(path.name(), "glibc-2.36-9+deb12u14");
+        assert_eq!(path.to_string(), path.base_name());
+        assert_eq!(
+            StoreDir::default().display(&path),
+            format!("/nix/store/{HASH}-glibc-2.36-9+deb12u14")
+        );
+    }
+
+    #[test]
+    fn names_that_nix_takes() {
+        let longest = "n".repeat(211);
+        for name in [
+            "a", "-", "=", "+-._?=", ".a", "..a", "...", "...-a", ".a-b", "-.", "A-Z", &longest,
+        ] {
+            let text = format!("{HASH}-{name}");
+            assert_eq!(StorePath::new(&text).unwrap().name(), name);
+        }
+    }
+
+    #[test]
+    fn names_that_nix_refuses() {
+        let too_long = "n".repeat(212);
+        for name in [
+            "", ".", "..", ".-", "..-", ".-a", "..-a", "a/b", "a b", "a\0", "ü", "a\n", "a*", "a~",
+            &too_long,
+        ] {
+            let text = format!("{HASH}-{name}");
+            assert_eq!(
+                StorePath::new(&text),
+                Err(StorePathError::Name {
+                    text: excerpt(&text)
+                }),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn hash_parts_that_nix_refuses() {
+        for text in [
+            "",
+            HASH,
+            "2ghd44zjwcj12y25spf9cv9wbxsn69h-c",
+            "2ghd44zjwcj12y25spf9cv9wbxsn69hi_c",
+            "Aghd44zjwcj12y25spf9cv9wbxsn69hi-c",
+            "eghd44zjwcj12y25spf9cv9wbxsn69hi-c",
+            "üghd44zjwcj12y25spf9cv9wbxsn69h-c",
+            "glibc",
+        ] {
+            assert!(
+                matches!(StorePath::new(text), Err(StorePathError::HashPart { .. })),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn store_directories_are_plain_absolute_paths() {
+        for text in ["/nix/store", "/gnu/store", "/a", "/home/a b/nix/store"] {
+            assert_eq!(StoreDir::new(text).unwrap().as_str(), text);
+        }
+        for text in [
+            "",
+            "/",
+            "nix/store",
+            "/nix/store/",
+            "/nix//store",
+            "/nix/./store",
+            "/nix/../store",
+            "/nix\n/store",
+        ] {
+            assert!(StoreDir::new(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_paths_directly_in_the_directory_are_taken() {
+        let store_dir = StoreDir::default();
+        let base_name = format!("{HASH}-c");
+        assert_eq!(
+            store_dir.parse(&format!("/nix/store/{base_name}")),
+            StorePath::new(&base_name)
+        );
+        for text in [
+            base_name.clone(),
+            format!("/gnu/store/{base_name}"),
+            format!("/nix/storex/{base_name}"),
+            format!("/nix/store{base_name}"),
+        ] {
+            assert!(
+                matches!(
+                    store_dir.parse(&text),
+                    Err(StorePathError::NotInStore { .. })
+                ),
+                "{text}"
+            );
+        }
+        assert!(
+            store_dir
+                .parse(&format!("/nix/store/{base_name}/bin"))
+                .is_err()
+        );
+        assert!(store_dir.parse("/nix/store/").is_err());
     }
 }

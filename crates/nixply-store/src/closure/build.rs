@@ -1,0 +1,207 @@
+//! From records to a checked closure.
+
+use super::error::{ClosureError, MISSING_KEPT_MAX, MissingReference};
+use super::order::find_cycle;
+use super::{Closure, PathInfo};
+use crate::{StoreDir, StorePath};
+use petgraph::graph::{DiGraph, NodeIndex};
+use std::collections::HashMap;
+
+/// petgraph keeps its greatest index as the mark of "none".
+const COUNT_MAX: usize = u32::MAX as usize - 1;
+
+/// Makes a closure of records whose references are base names in any text form: a reader hands over slices of its
+/// input, of which only those that are not in the closure need to be looked at as names.
+pub(crate) fn build<R: AsRef<str>>(
+    store_dir: StoreDir,
+    mut records: Vec<(PathInfo, Vec<R>)>,
+) -> Result<Closure, ClosureError> {
+    if records.is_empty() {
+        return Err(ClosureError::Empty);
+    }
+    records.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
+    let records = merge_duplicates(records)?;
+    let (paths, references): (Vec<PathInfo>, Vec<Vec<R>>) = records.into_iter().unzip();
+    check_count("store paths", paths.len())?;
+    check_total_size(&paths)?;
+    let targets = resolve(&paths, &references)?;
+    check_count("references", targets.iter().map(Vec::len).sum())?;
+    if let Some(cycle) = find_cycle(&targets) {
+        let cycle = cycle.into_iter().map(|n| paths[n as usize].path.clone());
+        return Err(ClosureError::Cycle {
+            cycle: cycle.collect(),
+        });
+    }
+    Ok(Closure {
+        store_dir,
+        paths,
+        graph: graph_of(&targets),
+    })
+}
+
+/// The graph of ascending lists of references.
+///
+/// petgraph lists the newest edge of a node first. Adding edges from the last to the first makes it list references
+/// and referrers in ascending order.
+pub(super) fn graph_of(targets: &[Vec<u32>]) -> DiGraph<(), (), u32> {
+    let mut graph = DiGraph::with_capacity(targets.len(), targets.iter().map(Vec::len).sum());
+    for _ in targets {
+        graph.add_node(());
+    }
+    for (from, targets) in targets.iter().enumerate().rev() {
+        for &to in targets.iter().rev() {
+            graph.add_edge(NodeIndex::new(from), NodeIndex::new(to as usize), ());
+        }
+    }
+    graph
+}
+
+fn check_count(what: &'static str, count: usize) -> Result<(), ClosureError> {
+    if count > COUNT_MAX {
+        return Err(ClosureError::TooMany { what, count });
+    }
+    Ok(())
+}
+
+fn check_total_size(paths: &[PathInfo]) -> Result<(), ClosureError> {
+    paths
+        .iter()
+        .try_fold(0_u64, |sum, info| sum.checked_add(info.nar_size_bytes))
+        .map(|_| ())
+        .ok_or(ClosureError::TooLarge)
+}
+
+/// Merges records of the same path, which stand side by side. They must agree in what planning uses.
+fn merge_duplicates<R: AsRef<str>>(
+    records: Vec<(PathInfo, Vec<R>)>,
+) -> Result<Vec<(PathInfo, Vec<R>)>, ClosureError> {
+    let mut merged: Vec<(PathInfo, Vec<R>)> = Vec::with_capacity(records.len());
+    for (info, references) in records {
+        match merged.last_mut() {
+            Some((kept, kept_references)) if kept.path == info.path => {
+                let field = if kept.nar_hash != info.nar_hash {
+                    Some("narHash")
+                } else if kept.nar_size_bytes != info.nar_size_bytes {
+                    Some("narSize")
+                } else if other_paths(&info.path, &references)
+                    != other_paths(&info.path, kept_references)
+                {
+                    Some("references")
+                } else {
+                    None
+                };
+                if let Some(field) = field {
+                    let path = info.path;
+                    return Err(ClosureError::Disagree { path, field });
+                }
+                merge_metadata(kept, info);
+            }
+            _ => merged.push((info, references)),
+        }
+    }
+    Ok(merged)
+}
+
+/// References as a set, without the path itself.
+fn other_paths<'a, R: AsRef<str>>(path: &StorePath, references: &'a [R]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = references.iter().map(AsRef::as_ref).collect();
+    names.retain(|name| *name != path.base_name());
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Keeps what either record knows; of two values the lesser, so that the order of records does not matter.
+fn merge_metadata(kept: &mut PathInfo, other: PathInfo) {
+    fn lesser<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+    kept.ca = lesser(kept.ca.take(), other.ca);
+    kept.deriver = lesser(kept.deriver.take(), other.deriver);
+    kept.registration_time_secs = lesser(kept.registration_time_secs, other.registration_time_secs);
+    kept.signatures.extend(other.signatures);
+    kept.signatures.sort_unstable();
+    kept.signatures.dedup();
+}
+
+/// The positions that each path refers to: ascending, each once, without the path's own.
+fn resolve<R: AsRef<str>>(
+    paths: &[PathInfo],
+    references: &[Vec<R>],
+) -> Result<Vec<Vec<u32>>, ClosureError> {
+    let positions: HashMap<&str, u32> = (0_u32..)
+        .zip(paths)
+        .map(|(position, info)| (info.path.base_name(), position))
+        .collect();
+    let mut missing = Missing::default();
+    let mut all_targets = Vec::with_capacity(paths.len());
+    for ((own, info), references) in (0_u32..).zip(paths).zip(references) {
+        let mut targets = Vec::with_capacity(references.len());
+        let mut not_found = Vec::new();
+        for reference in references {
+            match positions.get(reference.as_ref()) {
+                Some(&position) if position == own => {}
+                Some(&position) => targets.push(position),
+                None => not_found.push(reference.as_ref()),
+            }
+        }
+        missing.add(&info.path, not_found)?;
+        targets.sort_unstable();
+        targets.dedup();
+        all_targets.push(targets);
+    }
+    if missing.count > 0 {
+        return Err(ClosureError::MissingReferences {
+            references: missing.first,
+            count: missing.count,
+        });
+    }
+    Ok(all_targets)
+}
+
+/// Missing references, counted, of which the first few are kept.
+#[derive(Default)]
+struct Missing {
+    first: Vec<MissingReference>,
+    count: usize,
+}
+
+impl Missing {
+    fn add(&mut self, referrer: &StorePath, mut names: Vec<&str>) -> Result<(), ClosureError> {
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let missing = StorePath::new(name).map_err(|source| ClosureError::ReferenceName {
+                referrer: referrer.clone(),
+                source,
+            })?;
+            self.count += 1;
+            if self.first.len() < MISSING_KEPT_MAX {
+                self.first.push(MissingReference {
+                    referrer: referrer.clone(),
+                    missing,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_beyond_positions_are_refused() {
+        assert_eq!(check_count("references", COUNT_MAX), Ok(()));
+        let count = u32::MAX as usize;
+        let error = check_count("store paths", count).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the closure has 4294967295 store paths, which is more than nixply can count"
+        );
+    }
+}
