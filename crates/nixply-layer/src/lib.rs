@@ -1,1 +1,50 @@
-//! nixply-layer
+//! Deterministic layer bytes: store paths and root files to tar to compression, both hashes in one pass.
+//!
+//! # Duty
+//!
+//! A [`LayerSpec`] says what a layer holds, in which format, and how it is compressed; this crate makes the bytes, the
+//! same ones each time and everywhere. It reads the store and the sources of root files, and writes to whatever it is
+//! given; it does not know what an image is. `docs/format.md` is the specification of every byte.
+//!
+//! # Design
+//!
+//! * Metadata comes from rules, not from the file system: only an entry's type, its executable bit and its size are
+//!   read. Owners, times, other mode bits, hard links, extended attributes and the order of a directory depend on the
+//!   machine and never reach a byte.
+//! * One pass. Each file is read once, straight into the buffer that is hashed and compressed; memory is bounded by
+//!   the buffers, not by the size of a file or of a layer.
+//! * A layer has a key ([`LayerSpec::key`]) that follows from its spec alone, so that whoever knows what a key became
+//!   need not read a single file.
+//! * What a layer should be can be compared with what is stored ([`compare_layer`]), down to the first entry and field
+//!   that differ.
+//!
+//! # Invariants
+//!
+//! Equal specs over equal store paths give equal bytes, whatever the number of threads, the umask, the time, the
+//! locale, the user, the order in which directories list their entries, or the hard links of the store.
+
+mod compare;
+pub mod compress;
+pub mod compression;
+mod error;
+mod header;
+mod key;
+mod made;
+mod root_files;
+mod spec;
+mod store_tree;
+mod tar_writer;
+mod write;
+
+pub use compare::{CompareError, Difference, DifferenceKind, compare_layer};
+pub use compression::Compression;
+pub use error::{RootFileProblem, WriteLayerError};
+pub use made::MadeLayer;
+pub use spec::{
+    DockerToolsHeader, FileContent, LayerContents, LayerFormat, LayerSpec, RootFile, RootFileKind,
+    StorePathContent, StoreRoot,
+};
+pub use write::{write_layer, write_layer_tar};
+
+/// The version of nixply's own layer format (`docs/format.md`). Any change of a byte of any layer raises it.
+pub const FORMAT_VERSION: u32 = 1;

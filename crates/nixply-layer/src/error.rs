@@ -1,0 +1,137 @@
+//! Why a layer cannot be made.
+
+use nixply_store::{StoreDir, StorePath};
+use std::io;
+use std::path::PathBuf;
+
+/// Why a layer's bytes could not be made or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteLayerError {
+    /// A store path is not on this machine.
+    #[error("store path `{}` does not exist", .path.display())]
+    MissingStorePath {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A file or directory cannot be read.
+    #[error("`{}` cannot be read", .path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file ended before the size it had when it was opened.
+    #[error("`{}` shrank while it was read: expected {expected_bytes} bytes, found {found_bytes}", .path.display())]
+    Shrank {
+        /// The file.
+        path: PathBuf,
+        /// Its size when it was opened.
+        expected_bytes: u64,
+        /// How many bytes it gave.
+        found_bytes: u64,
+    },
+    /// A file goes on beyond the size it had when it was opened.
+    #[error("`{}` grew while it was read: expected {expected_bytes} bytes, found more", .path.display())]
+    Grew {
+        /// The file.
+        path: PathBuf,
+        /// Its size when it was opened.
+        expected_bytes: u64,
+    },
+    /// A tree holds something that neither a NAR nor a layer of store paths can hold.
+    #[error("`{}` is a {found}: expected a regular file, a directory or a symbolic link", .path.display())]
+    FileType {
+        /// The file.
+        path: PathBuf,
+        /// What it is: `socket`, `named pipe`, `device`.
+        found: &'static str,
+    },
+    /// A base name begins with `.wh.`, which deletes files in a layer (OCI image-spec v1.1.1, `layer.md`, "Whiteouts").
+    #[error("`{}` cannot stand in a layer: names that begin with `.wh.` delete files there", .path.display())]
+    Whiteout {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Two entries of a directory have the same name once the suffix that Nix adds on macOS is taken off.
+    #[error("two entries of a directory have the name `{}` in the layer", .path.display())]
+    CaseHackCollision {
+        /// One of the two.
+        path: PathBuf,
+    },
+    /// A store path is listed twice.
+    #[error("store path `{path}` stands twice in one layer")]
+    DuplicateStorePath {
+        /// The path.
+        path: StorePath,
+    },
+    /// The layer's store directory is not the one that the store has.
+    #[error("the layer's store paths lie in `{expected}`, the given store is `{found}`")]
+    OtherStoreDir {
+        /// The directory in the spec.
+        expected: StoreDir,
+        /// The directory of the store.
+        found: StoreDir,
+    },
+    /// dockerTools' format is known for layers of store paths only.
+    #[error("root files cannot be written in dockerTools' format")]
+    RootFilesInDockerTools,
+    /// A root file cannot stand in a layer.
+    #[error("root file `{path}`: {problem}")]
+    RootFile {
+        /// Its path, as given.
+        path: String,
+        /// What is wrong with it.
+        problem: RootFileProblem,
+    },
+    /// The source of a root file does not have the content that the spec promises.
+    #[error("`{}` has another content than planned: expected {expected}, found {found}", .path.display())]
+    SourceContent {
+        /// The source file.
+        path: PathBuf,
+        /// The expected SHA-256, or size.
+        expected: String,
+        /// The SHA-256, or size, that was found.
+        found: String,
+    },
+    /// The receiver of the bytes refused them.
+    #[error("the layer's bytes could not be written")]
+    Sink(#[source] io::Error),
+}
+
+/// What is wrong with a root file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootFileProblem {
+    /// The path is empty or has an empty part: `a//b`, `a/`.
+    #[error("the path has an empty part")]
+    EmptyComponent,
+    /// The path begins with a slash.
+    #[error("the path is absolute: expected one relative to the root of the image")]
+    Absolute,
+    /// The path has a part `.` or `..`.
+    #[error("the path has a part `.` or `..`")]
+    DotComponent,
+    /// The path or the link target holds a NUL byte.
+    #[error("the path or the link target holds a NUL byte")]
+    Nul,
+    /// A part of the path begins with `.wh.` (OCI image-spec v1.1.1, `layer.md`, "Whiteouts").
+    #[error("names that begin with `.wh.` delete files in a layer")]
+    Whiteout,
+    /// The path is listed twice.
+    #[error("the path is listed twice")]
+    Duplicate,
+    /// Another file is listed below a path that is no directory.
+    #[error("it is not a directory, yet other files are listed below it")]
+    ParentNotDirectory,
+    /// The path lies in the store directory, whose contents come from store paths only.
+    #[error("the path lies in the store directory")]
+    InStore,
+    /// The mode has bits outside 07777.
+    #[error("the mode has bits outside 07777")]
+    Mode,
+    /// A symbolic link points at nothing.
+    #[error("the link target is empty")]
+    EmptyTarget,
+}

@@ -1,0 +1,70 @@
+//! A layer that is made from the store when a sink asks for it.
+
+use crate::error::WriteLayerError;
+use crate::spec::{LayerSpec, StoreRoot};
+use crate::write::write_layer;
+use nixply_oci::{Layer, LayerError, LayerKey, LayerRecord, MediaType};
+use std::io::Write;
+use std::sync::Arc;
+
+/// A layer of a spec and the store that holds its contents.
+#[derive(Debug, Clone)]
+pub struct MadeLayer {
+    spec: LayerSpec,
+    store: StoreRoot,
+    pool: Arc<rayon::ThreadPool>,
+    known: Option<LayerRecord>,
+}
+
+impl MadeLayer {
+    /// Joins a spec and a store. `pool` compresses; `known` is what the layer turned out to be earlier.
+    #[must_use]
+    pub fn new(
+        spec: LayerSpec,
+        store: StoreRoot,
+        pool: Arc<rayon::ThreadPool>,
+        known: Option<LayerRecord>,
+    ) -> Self {
+        Self {
+            spec,
+            store,
+            pool,
+            known,
+        }
+    }
+
+    /// What the layer is made from.
+    #[must_use]
+    pub fn spec(&self) -> &LayerSpec {
+        &self.spec
+    }
+}
+
+impl Layer for MadeLayer {
+    fn key(&self) -> Option<LayerKey> {
+        Some(self.spec.key())
+    }
+
+    fn known(&self) -> Option<LayerRecord> {
+        self.known.clone()
+    }
+
+    fn media_type(&self) -> MediaType {
+        self.spec.compression.media_type()
+    }
+
+    fn weight_bytes(&self) -> u64 {
+        self.spec.weight_bytes()
+    }
+
+    fn title(&self) -> String {
+        self.spec.title()
+    }
+
+    fn write_blob(&self, out: &mut dyn Write) -> Result<LayerRecord, LayerError> {
+        write_layer(&self.spec, &self.store, &self.pool, out).map_err(|error| match error {
+            WriteLayerError::Sink(source) => LayerError::Sink(source),
+            other => LayerError::Make(Box::new(other)),
+        })
+    }
+}

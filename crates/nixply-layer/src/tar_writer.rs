@@ -1,0 +1,192 @@
+//! The stream of a layer's tar: one buffer, filled straight from files, handed on in big pieces.
+
+use crate::error::WriteLayerError;
+use crate::header::{BLOCK_BYTES, Entry, EntryKind, HeaderStyle, append_header, padding_bytes};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// Files are read and handed on in pieces of this size (docs/decisions/0002-tar-writer.md).
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Where the tar goes.
+pub(crate) trait TarSink {
+    /// Announces the entry whose header begins at this offset of the tar and is this long.
+    fn begin_entry(&mut self, entry: &Entry<'_>, header_offset: u64, header_bytes: u64);
+
+    /// Takes the next bytes. The header of an entry is never cut in two.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// A sink that does not care where entries begin.
+pub(crate) struct PlainSink<W>(pub(crate) W);
+
+impl<W: Write> TarSink for PlainSink<W> {
+    fn begin_entry(&mut self, _entry: &Entry<'_>, _header_offset: u64, _header_bytes: u64) {}
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+}
+
+/// Writes entries one after the other.
+pub(crate) struct TarWriter<'a, S> {
+    sink: &'a mut S,
+    style: HeaderStyle,
+    buffer: Box<[u8]>,
+    /// How much of the buffer the sink has not seen yet.
+    filled: usize,
+    /// How many bytes the sink has seen.
+    handed_on_bytes: u64,
+    /// The header blocks of the current entry.
+    header: Vec<u8>,
+}
+
+impl<'a, S: TarSink> TarWriter<'a, S> {
+    pub(crate) fn new(style: HeaderStyle, sink: &'a mut S) -> Self {
+        Self {
+            sink,
+            style,
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            filled: 0,
+            handed_on_bytes: 0,
+            header: Vec::new(),
+        }
+    }
+
+    /// Writes a directory or a symbolic link, or the header of a file.
+    pub(crate) fn header(&mut self, entry: &Entry<'_>) -> Result<(), WriteLayerError> {
+        let mut header = std::mem::take(&mut self.header);
+        header.clear();
+        append_header(entry, &self.style, &mut header);
+        if self.filled + header.len() > self.buffer.len() {
+            self.flush()?;
+        }
+        let header_offset = self.offset();
+        self.sink
+            .begin_entry(entry, header_offset, header.len() as u64);
+        if header.len() > self.buffer.len() {
+            self.hand_on(&header)?;
+        } else {
+            self.append(&header)?;
+        }
+        self.header = header;
+        Ok(())
+    }
+
+    /// Writes a regular file whose contents are in memory.
+    pub(crate) fn file_from_memory(
+        &mut self,
+        entry: &Entry<'_>,
+        contents: &[u8],
+    ) -> Result<(), WriteLayerError> {
+        self.header(entry)?;
+        self.append(contents)?;
+        self.pad(contents.len() as u64)
+    }
+
+    /// Writes a regular file of the size in `entry` from an open file, showing each piece to `watch`.
+    pub(crate) fn file_from_disk(
+        &mut self,
+        entry: &Entry<'_>,
+        path: &Path,
+        file: &mut File,
+        watch: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), WriteLayerError> {
+        self.header(entry)?;
+        let EntryKind::File { size_bytes } = entry.kind else {
+            return Ok(());
+        };
+        let mut left_bytes = size_bytes;
+        loop {
+            if self.filled == self.buffer.len() {
+                self.flush()?;
+            }
+            // One byte more than is left, where there is room: most files then need one read, which also sees their end.
+            let free = &mut self.buffer[self.filled..];
+            let want = usize::try_from(left_bytes + 1).map_or(free.len(), |n| n.min(free.len()));
+            let got = read_once(file, &mut free[..want], path)?;
+            if got as u64 > left_bytes {
+                return Err(WriteLayerError::Grew {
+                    path: path.to_owned(),
+                    expected_bytes: size_bytes,
+                });
+            }
+            if got == 0 && left_bytes > 0 {
+                return Err(WriteLayerError::Shrank {
+                    path: path.to_owned(),
+                    expected_bytes: size_bytes,
+                    found_bytes: size_bytes - left_bytes,
+                });
+            }
+            watch(&free[..got]);
+            self.filled += got;
+            left_bytes -= got as u64;
+            if left_bytes == 0 && got < want {
+                return self.pad(size_bytes);
+            }
+        }
+    }
+
+    /// Writes the end of the tar, two zero blocks, and then zeros up to a multiple of `record_bytes`.
+    pub(crate) fn finish(mut self, record_bytes: u64) -> Result<(), WriteLayerError> {
+        self.append(&[0; 2 * BLOCK_BYTES])?;
+        while !self.offset().is_multiple_of(record_bytes) {
+            self.append(&[0; BLOCK_BYTES])?;
+        }
+        self.flush()
+    }
+
+    /// How many bytes the tar has so far.
+    fn offset(&self) -> u64 {
+        self.handed_on_bytes + self.filled as u64
+    }
+
+    fn append(&mut self, mut bytes: &[u8]) -> Result<(), WriteLayerError> {
+        while !bytes.is_empty() {
+            if self.filled == self.buffer.len() {
+                self.flush()?;
+            }
+            let free = &mut self.buffer[self.filled..];
+            let (now, later) = bytes.split_at(bytes.len().min(free.len()));
+            free[..now.len()].copy_from_slice(now);
+            self.filled += now.len();
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn pad(&mut self, size_bytes: u64) -> Result<(), WriteLayerError> {
+        self.append(&[0; BLOCK_BYTES][..padding_bytes(size_bytes)])
+    }
+
+    fn flush(&mut self) -> Result<(), WriteLayerError> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let result = self.hand_on(&buffer[..self.filled]);
+        self.buffer = buffer;
+        self.filled = 0;
+        result
+    }
+
+    fn hand_on(&mut self, bytes: &[u8]) -> Result<(), WriteLayerError> {
+        self.sink.take(bytes).map_err(WriteLayerError::Sink)?;
+        self.handed_on_bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Reads once; again only when a signal interrupts.
+fn read_once(file: &mut File, into: &mut [u8], path: &Path) -> Result<usize, WriteLayerError> {
+    loop {
+        match file.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => {
+                return Err(WriteLayerError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+            Ok(got) => return Ok(got),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! From a spec to bytes: the tar alone, or the layer with both hashes.
+
+use crate::compress::Compressor;
+use crate::error::WriteLayerError;
+use crate::header::{BLOCK_BYTES, Entry, EntryKind, HeaderStyle};
+use crate::root_files::write_root_files;
+use crate::spec::{LayerContents, LayerFormat, LayerSpec, StorePathContent, StoreRoot};
+use crate::store_tree::{SiblingOrder, write_store_path};
+use crate::tar_writer::{PlainSink, TarSink, TarWriter};
+use nixply_oci::{BlobHasher, DiffId, LayerDigest, LayerRecord};
+use nixply_store::StoreDir;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// The mode of the directories above the store paths, in both formats.
+const MODE_STORE_DIR: u32 = 0o755;
+
+/// The time of every entry in nixply's own format: one second after the epoch, as Nix gives to files of the store.
+const MTIME_SECS: u64 = 1;
+
+/// dockerTools ends a tar at a multiple of this size (Python, `tarfile.RECORDSIZE`).
+const DOCKER_TOOLS_RECORD_BYTES: u64 = 10240;
+
+/// Makes a layer's bytes, compressed, and tells both of their hashes. One pass; `pool` compresses.
+pub fn write_layer(
+    spec: &LayerSpec,
+    store: &StoreRoot,
+    pool: &Arc<rayon::ThreadPool>,
+    out: &mut dyn Write,
+) -> Result<LayerRecord, WriteLayerError> {
+    let wire = Hashing::new(out);
+    let compressor = Compressor::new(spec.compression, Arc::clone(pool), wire);
+    let mut sink = PlainSink(Hashing::new(compressor));
+    write_tar(spec, store, &mut sink)?;
+    let (compressor, diff_id, _) = sink.0.finish();
+    let wire = compressor.finish().map_err(WriteLayerError::Sink)?;
+    let (out, digest, size_bytes) = wire.finish();
+    out.flush().map_err(WriteLayerError::Sink)?;
+    Ok(LayerRecord {
+        diff_id: DiffId::from_bytes(diff_id),
+        digest: LayerDigest::from_bytes(digest),
+        size_bytes,
+        media_type: spec.compression.media_type(),
+    })
+}
+
+/// Makes the uncompressed tar of a layer.
+pub fn write_layer_tar(
+    spec: &LayerSpec,
+    store: &StoreRoot,
+    out: &mut dyn Write,
+) -> Result<(), WriteLayerError> {
+    write_tar(spec, store, &mut PlainSink(&mut *out))?;
+    out.flush().map_err(WriteLayerError::Sink)
+}
+
+/// Makes the uncompressed tar of a layer, entry by entry.
+pub(crate) fn write_tar<S: TarSink>(
+    spec: &LayerSpec,
+    store: &StoreRoot,
+    sink: &mut S,
+) -> Result<(), WriteLayerError> {
+    match (&spec.format, &spec.contents) {
+        (LayerFormat::Nixply, LayerContents::Root { files }) => {
+            let mut tar = TarWriter::new(nixply_style(), sink);
+            write_root_files(files, store.store_dir(), &mut tar)?;
+            tar.finish(BLOCK_BYTES as u64)
+        }
+        (LayerFormat::Nixply, LayerContents::Store { store_dir, paths }) => {
+            let mut sorted: Vec<&StorePathContent> = paths.iter().collect();
+            sorted.sort_by(|a, b| a.path.cmp(&b.path));
+            let mut tar = TarWriter::new(nixply_style(), sink);
+            write_parents(store_dir.as_str(), (0, 0), &mut tar)?;
+            write_store_paths(
+                &sorted,
+                store_dir,
+                store,
+                (0, 0),
+                SiblingOrder::Bytes,
+                &mut tar,
+            )?;
+            tar.finish(BLOCK_BYTES as u64)
+        }
+        (LayerFormat::DockerTools(header), LayerContents::Store { store_dir, paths }) => {
+            let as_given: Vec<&StorePathContent> = paths.iter().collect();
+            let style = HeaderStyle {
+                absolute: true,
+                mtime_secs: header.mtime_secs,
+                uname: header.uname.clone(),
+                gname: header.gname.clone(),
+            };
+            let owner = (header.uid, header.gid);
+            let mut tar = TarWriter::new(style, sink);
+            // These two, wherever the store is: `archive_paths_to` in stream_layered_image.py.
+            write_parents("/nix/store", owner, &mut tar)?;
+            write_store_paths(
+                &as_given,
+                store_dir,
+                store,
+                owner,
+                SiblingOrder::Python,
+                &mut tar,
+            )?;
+            tar.finish(DOCKER_TOOLS_RECORD_BYTES)
+        }
+        (LayerFormat::DockerTools(_), LayerContents::Root { .. }) => {
+            Err(WriteLayerError::RootFilesInDockerTools)
+        }
+    }
+}
+
+/// What headers of nixply's own format have in common.
+fn nixply_style() -> HeaderStyle {
+    HeaderStyle {
+        absolute: false,
+        mtime_secs: MTIME_SECS,
+        uname: String::new(),
+        gname: String::new(),
+    }
+}
+
+/// Writes a directory and its parents, outermost first.
+fn write_parents<S: TarSink>(
+    directory: &str,
+    (uid, gid): (u64, u64),
+    tar: &mut TarWriter<'_, S>,
+) -> Result<(), WriteLayerError> {
+    let relative = &directory[1..];
+    let ends = relative.match_indices('/').map(|(at, _)| at);
+    for end in ends.chain([relative.len()]) {
+        tar.header(&Entry {
+            name: &relative.as_bytes()[..end],
+            kind: EntryKind::Directory,
+            mode: MODE_STORE_DIR,
+            uid,
+            gid,
+        })?;
+    }
+    Ok(())
+}
+
+fn write_store_paths<S: TarSink>(
+    paths: &[&StorePathContent],
+    store_dir: &StoreDir,
+    store: &StoreRoot,
+    owner: (u64, u64),
+    order: SiblingOrder,
+    tar: &mut TarWriter<'_, S>,
+) -> Result<(), WriteLayerError> {
+    if store_dir != store.store_dir() {
+        return Err(WriteLayerError::OtherStoreDir {
+            expected: store_dir.clone(),
+            found: store.store_dir().clone(),
+        });
+    }
+    let mut seen = BTreeSet::new();
+    for content in paths {
+        if !seen.insert(&content.path) {
+            return Err(WriteLayerError::DuplicateStorePath {
+                path: content.path.clone(),
+            });
+        }
+        let name = store_dir.display(&content.path).as_bytes()[1..].to_vec();
+        write_store_path(store.locate(&content.path), name, owner, order, tar)?;
+    }
+    Ok(())
+}
+
+/// Hashes and counts what passes through to a writer.
+struct Hashing<W> {
+    out: W,
+    hasher: BlobHasher,
+}
+
+impl<W> Hashing<W> {
+    fn new(out: W) -> Self {
+        Self {
+            out,
+            hasher: BlobHasher::new(),
+        }
+    }
+
+    /// The writer, the SHA-256 and the number of bytes.
+    fn finish(self) -> (W, [u8; 32], u64) {
+        let (sha256, size_bytes) = self.hasher.finish();
+        (self.out, sha256, size_bytes)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
