@@ -1,2 +1,75 @@
-//! The command.
-fn main() {}
+//! The `nixply` command.
+//!
+//! # Duty
+//!
+//! The only crate that prints, reads the environment, starts other programs and exits. It turns words into the options
+//! of the libraries ([`options`]), finds out what `IMAGE` is ([`input`]), runs one command ([`commands`], a file each),
+//! shows progress ([`progress`]) and turns every error into a message, a hint and an exit code ([`error`]).
+//! Results go to standard output; messages and progress go to standard error.
+
+mod commands;
+mod environment;
+mod error;
+mod image;
+mod input;
+mod nix;
+mod options;
+mod progress;
+mod text;
+
+use clap::{Parser, Subcommand};
+use error::{CliError, ExitStatus};
+use std::process::ExitCode;
+
+/// Builds layered container images from Nix closures and pushes them, without a docker daemon.
+#[derive(Debug, Parser)]
+#[command(name = "nixply", version, max_term_width = 100, after_help = error::EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Plan(commands::plan::Args),
+    Push(Box<commands::push::Args>),
+    Export(Box<commands::export::Args>),
+    Load(Box<commands::load::Args>),
+    Inspect(commands::inspect::Args),
+    Verify(commands::verify::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let result = match cli.command {
+        Command::Plan(args) => commands::plan::run(args),
+        Command::Push(args) => commands::push::run(*args),
+        Command::Export(args) => commands::export::run(*args),
+        Command::Load(args) => commands::load::run(*args),
+        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Verify(args) => commands::verify::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => finish(&error),
+    }
+}
+
+/// Help and version are results, anything else is a wrong command line.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing is left to tell where the terminal is gone.
+    let _ = error.print();
+    if error.use_stderr() { ExitStatus::Usage.into() } else { ExitCode::SUCCESS }
+}
+
+fn finish(error: &CliError) -> ExitCode {
+    // `nixply plan … | head` is no failure.
+    if error.is_broken_pipe() {
+        return ExitCode::SUCCESS;
+    }
+    text::message(&error.render());
+    error.status().into()
+}

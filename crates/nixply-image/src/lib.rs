@@ -1,1 +1,28 @@
-//! nixply-image
+//! From a closure to an image: the specification, the plan, and the image that carries a plan out.
+//!
+//! # Duty
+//!
+//! Three values follow each other. An [`ImageSpec`] is what a user asks for. A [`Plan`] is what will be made: the
+//! layers, bottom first, each with its key; small, printable, comparable, the output of a derivation. A
+//! [`PlannedImage`] is the plan joined to a store: it implements [`nixply_oci::Image`], so any sink can take it.
+//! Planning reads no store path; only making a layer does.
+//!
+//! # Invariants
+//!
+//! * The same closure, options and version give the same plan, and the same plan the same bytes of every blob.
+//! * A plan written as JSON and read back is the same plan (`nixply.plan/1`, a contract; see `docs/format.md`).
+//! * Nothing here prints, reads the environment or knows a concrete registry.
+
+mod finish;
+mod plan;
+mod planned_image;
+mod planning;
+mod root_file;
+mod spec;
+
+pub use finish::{DEFAULT_CREATED, store_paths_of_history};
+pub use plan::{LayerFormatRecord, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath};
+pub use planned_image::PlannedImage;
+pub use planning::{DEFAULT_MAX_LAYERS, PlanOptions, PlanningError, plan_image};
+pub use root_file::{RootFileError, RootFileSpec, resolve_root_files};
+pub use spec::{ImageSpec, SpecError};

@@ -1,0 +1,8 @@
+//! One file a command.
+
+pub(crate) mod export;
+pub(crate) mod inspect;
+pub(crate) mod load;
+pub(crate) mod plan;
+pub(crate) mod push;
+pub(crate) mod verify;

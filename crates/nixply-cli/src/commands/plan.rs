@@ -1,0 +1,95 @@
+//! `nixply plan`: what the layers of an image will be.
+
+use crate::error::{CliError, ExitStatus, output};
+use crate::image::{self, Request};
+use crate::options::{ConfigOptions, NameOptions, PlanOptions};
+use crate::text;
+use nixply_image::{Plan, PlannedLayer};
+use nixply_layer::Compression;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// Shows which layers an image will have, without reading a store path
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A closure file, `-`, a plan, an image specification, a store path or an installable
+    image: String,
+    #[command(flatten)]
+    plan: PlanOptions,
+    #[command(flatten)]
+    name: NameOptions,
+    #[command(flatten)]
+    config: ConfigOptions,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write the plan as JSON to a file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: Args) -> Result<(), CliError> {
+    let plan = image::plan(&Request {
+        image: &args.image,
+        plan: &args.plan,
+        config: &args.config,
+        name: Some(&args.name),
+        default_compression: Compression::default(),
+    })?;
+    let json = plan.to_json().map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
+    let mut stdout = std::io::stdout().lock();
+    if let Some(file) = &args.output {
+        nixply_layout::write_file_atomically(file, |out| Ok(out.write_all(json.as_bytes())?))
+            .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
+    }
+    if args.json {
+        stdout.write_all(json.as_bytes()).map_err(|error| output(&error))
+    } else if args.output.is_none() {
+        stdout.write_all(describe(&plan).as_bytes()).map_err(|error| output(&error))
+    } else {
+        Ok(())
+    }
+}
+
+/// The plan as people read it: one line a layer, the top layer last.
+pub(crate) fn describe(plan: &Plan) -> String {
+    let mut rows = Vec::new();
+    let (mut paths_total, mut bytes_total) = (0, 0);
+    for (idx, layer) in plan.layers.iter().enumerate() {
+        let (count, bytes, contents, key) = match layer {
+            PlannedLayer::Store { key, nar_size_bytes, paths } => {
+                let biggest = paths.iter().max_by_key(|path| path.nar_size_bytes);
+                let name = biggest.map_or("", |path| path.path.rsplit('/').next().unwrap_or(""));
+                let more = match paths.len() {
+                    0 | 1 => String::new(),
+                    n => format!(" and {} more", n - 1),
+                };
+                (paths.len(), *nar_size_bytes, format!("{name}{more}"), key)
+            }
+            PlannedLayer::Root { key, files } => {
+                (0, 0, text::count(files.len(), "root file"), key)
+            }
+        };
+        paths_total += count;
+        bytes_total += bytes;
+        rows.push(vec![
+            (idx + 1).to_string(),
+            count.to_string(),
+            text::size(bytes),
+            text::short(&key.to_string()).to_owned(),
+            contents,
+        ]);
+    }
+    format!(
+        "{}{}, {}, {} of NAR; packer {} {}, at most {}, {}, {}\n",
+        text::table(&["layer", "paths", "NAR size", "key", "contents"], &[0, 1, 2], &rows),
+        text::count(plan.layers.len(), "layer"),
+        text::count(paths_total, "store path"),
+        text::size(bytes_total),
+        plan.packer.name,
+        plan.packer.version,
+        text::count(plan.packer.max_layers, "layer"),
+        plan.compression,
+        plan.platform,
+    )
+}

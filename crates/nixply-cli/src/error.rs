@@ -1,0 +1,132 @@
+//! Every error of the libraries as a message, causes, one hint, and an exit code.
+//!
+//! The form is `error: what failed`, one `cause:` line for each layer below, and after a blank line one `hint:`.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+/// Shown below `nixply --help`.
+pub(crate) const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong command line; \
+    3 the input is not what it claims to be; 4 registry or network; 5 verification failed.";
+
+/// The exit codes that `nixply --help` documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExitStatus {
+    Failed = 1,
+    Usage = 2,
+    Input = 3,
+    Network = 4,
+    Verification = 5,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> ExitCode {
+        ExitCode::from(status as u8)
+    }
+}
+
+/// What a command ends with when it fails.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    status: ExitStatus,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    broken_pipe: bool,
+}
+
+impl CliError {
+    /// An error that has no library error below it.
+    pub(crate) fn new(status: ExitStatus, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), causes: Vec::new(), hint: None, broken_pipe: false }
+    }
+
+    /// The error of a library: its own text is the message, its sources are the causes.
+    pub(crate) fn from_error(status: ExitStatus, error: &(dyn Error + 'static)) -> Self {
+        Self::new(status, error.to_string()).caused_by(error.source())
+    }
+
+    /// A message of our own above the error of a library.
+    pub(crate) fn context(
+        status: ExitStatus,
+        message: impl Into<String>,
+        error: &(dyn Error + 'static),
+    ) -> Self {
+        Self::new(status, message).caused_by(Some(error))
+    }
+
+    fn caused_by(mut self, mut source: Option<&(dyn Error + 'static)>) -> Self {
+        while let Some(error) = source {
+            let text = error.to_string();
+            self.broken_pipe |= error
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
+            // An error that only passes its source on would say everything twice.
+            if self.causes.last().unwrap_or(&self.message) != &text {
+                self.causes.push(text);
+            }
+            source = error.source();
+        }
+        self
+    }
+
+    /// One thing to do about it.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// One thing to do about it, where the library knows one.
+    pub(crate) fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
+        self
+    }
+
+    pub(crate) fn status(&self) -> ExitStatus {
+        self.status
+    }
+
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        self.broken_pipe
+    }
+
+    /// The whole text, with a final newline.
+    pub(crate) fn render(&self) -> String {
+        let mut text = format!("error: {}\n", self.message);
+        for cause in &self.causes {
+            let _ = writeln!(text, "  cause: {}", cause.trim_end().replace('\n', "\n    "));
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(text, "\nhint: {hint}");
+        }
+        text
+    }
+}
+
+/// Writing a result to standard output failed.
+pub(crate) fn output(error: &std::io::Error) -> CliError {
+    CliError::context(ExitStatus::Failed, "cannot write to standard output", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn causes_stand_below_and_the_hint_last() {
+        let error = Outer(std::io::Error::other("inner\nsecond line"));
+        let text = CliError::from_error(ExitStatus::Failed, &error).hint("do this").render();
+        assert_eq!(text, "error: outer\n  cause: inner\n    second line\n\nhint: do this\n");
+    }
+
+    #[test]
+    fn a_broken_pipe_is_found_below() {
+        let error = Outer(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(CliError::from_error(ExitStatus::Failed, &error).is_broken_pipe());
+    }
+}

@@ -1,0 +1,186 @@
+//! From the command line to a plan, and from a plan to an image.
+
+use crate::environment;
+use crate::error::{CliError, ExitStatus};
+use crate::input::{Input, read_input, spec_closure};
+use crate::options::{ConfigOptions, LayerFormatName, NameOptions, PlanOptions, WorkOptions, created};
+use crate::text;
+use nixply_image::{
+    DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlanningError, plan_image, resolve_root_files,
+};
+use nixply_layer::{Compression, StoreRoot};
+use nixply_oci::{LayerKey, LayerRecord, Platform};
+use nixply_pack::{DOCKER_MAX_LAYERS, Packer};
+use nixply_store::{Closure, StorePath};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Everything on the command line that a plan depends on.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) image: &'a str,
+    pub(crate) plan: &'a PlanOptions,
+    pub(crate) config: &'a ConfigOptions,
+    pub(crate) name: Option<&'a NameOptions>,
+    /// The compression where neither the command line nor a specification names one.
+    pub(crate) default_compression: Compression,
+}
+
+/// Plans the image that the command line asks for.
+pub(crate) fn plan(request: &Request<'_>) -> Result<Plan, CliError> {
+    let mut plan = match read_input(request.image)? {
+        Input::Plan(plan) => replan(*plan, request)?,
+        Input::Closure(closure) => plan_spec(Some(closure), ImageSpec::empty(), Path::new("."), request)?,
+        Input::Spec(spec, base) => {
+            let closure = spec_closure(&spec, &base)?;
+            plan_spec(closure, *spec, &base, request)?
+        }
+    };
+    if let Some(name) = request.name {
+        plan.name = name.name.clone().or(plan.name);
+        plan.tag = name.tag.clone().or(plan.tag);
+    }
+    if plan.layers.len() > DOCKER_MAX_LAYERS {
+        text::warning(&format!(
+            "the image has {} layers; Docker's graph drivers refuse more than {DOCKER_MAX_LAYERS}",
+            plan.layers.len()
+        ));
+    }
+    Ok(plan)
+}
+
+/// A plan decides the layers already; what a container runs and how layers are compressed can still be changed.
+fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
+    let options = request.plan;
+    let decided = [
+        ("--root", !options.roots.is_empty()),
+        ("--max-layers", options.max_layers.is_some()),
+        ("--packer", options.packer.is_some()),
+        ("--layer-format", options.layer_format.is_some()),
+    ];
+    if let Some((option, _)) = decided.into_iter().find(|(_, given)| *given) {
+        return Err(CliError::new(
+            ExitStatus::Usage,
+            format!("{option} has no meaning here: `{}` is a plan, which decides the layers", request.image),
+        ));
+    }
+    if let Some(compression) = options.compression {
+        plan = plan
+            .with_compression(compression)
+            .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
+    }
+    request.config.apply(&mut plan.config)?;
+    plan.annotations.extend(request.config.annotation.iter().cloned());
+    plan.created = request.config.created.clone().or(plan.created);
+    if let Some(platform) = &request.config.platform {
+        plan.platform.clone_from(platform);
+    }
+    Ok(plan)
+}
+
+fn plan_spec(
+    closure: Option<Closure>,
+    spec: ImageSpec,
+    base: &Path,
+    request: &Request<'_>,
+) -> Result<Plan, CliError> {
+    let options = request.plan;
+    let roots = if options.roots.is_empty() { &spec.roots } else { &options.roots };
+    let closure = match closure {
+        Some(closure) if !roots.is_empty() => Some(restrict(&closure, roots)?),
+        closure => closure,
+    };
+    let packer = options.packer.as_deref().or(spec.packer.as_deref()).unwrap_or("auto");
+    let compression = match (options.compression, &spec.compression) {
+        (Some(compression), _) => compression,
+        (None, Some(text)) => text
+            .parse()
+            .map_err(|error| CliError::context(ExitStatus::Input, "field `compression`", &error))?,
+        (None, None) => request.default_compression,
+    };
+    let mut config = spec.config;
+    request.config.apply(&mut config)?;
+    let mut annotations = spec.annotations;
+    annotations.extend(request.config.annotation.iter().cloned());
+    let spec_created = spec
+        .created
+        .map(|text| created(&text))
+        .transpose()
+        .map_err(|problem| CliError::new(ExitStatus::Input, format!("field `created`: {problem}")))?;
+    let root_files = resolve_root_files(&spec.files, base)
+        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
+    let options = nixply_image::PlanOptions {
+        packer: parse_packer(packer)?,
+        max_layers: options.max_layers.or(spec.max_layers).unwrap_or(DEFAULT_MAX_LAYERS),
+        compression,
+        layer_format: match options.layer_format {
+            Some(LayerFormatName::Dockertools) => nixply_image::LayerFormatRecord::Dockertools,
+            Some(LayerFormatName::Nixply) | None => nixply_image::LayerFormatRecord::Nixply,
+        },
+        platform: request.config.platform.clone().or(spec.platform).unwrap_or_else(this_platform),
+        config,
+        root_files,
+        name: spec.name,
+        tag: spec.tag,
+        created: request.config.created.clone().or(spec_created),
+        annotations,
+        tool: Some(environment::tool()),
+    };
+    plan_image(closure.as_ref(), options).map_err(|error| {
+        let status = match error {
+            PlanningError::Pack(_) => ExitStatus::Failed,
+            _ => ExitStatus::Input,
+        };
+        CliError::from_error(status, &error)
+    })
+}
+
+fn parse_packer(name: &str) -> Result<Packer, CliError> {
+    name.parse().map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
+}
+
+fn restrict(closure: &Closure, roots: &[String]) -> Result<Closure, CliError> {
+    let roots: Vec<StorePath> = roots
+        .iter()
+        .map(|root| closure.store_dir().parse(root).or_else(|error| StorePath::new(root).map_err(|_| error)))
+        .collect::<Result<_, _>>()
+        .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))?;
+    closure.restrict(&roots).map_err(|error| CliError::from_error(ExitStatus::Input, &error))
+}
+
+/// Linux on this machine's architecture.
+fn this_platform() -> Platform {
+    let system = format!("{}-linux", std::env::consts::ARCH);
+    Platform::of_nix_system(&system).unwrap_or_else(|| Platform::linux(std::env::consts::ARCH))
+}
+
+/// Joins a plan to the store of this machine.
+pub(crate) fn image(
+    plan: Plan,
+    work: &WorkOptions,
+    records: &BTreeMap<LayerKey, LayerRecord>,
+) -> Result<PlannedImage, CliError> {
+    let store = store_root(&plan, work);
+    let pool = pool(work.jobs())?;
+    PlannedImage::new(plan, &store, &pool, records)
+        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))
+}
+
+/// Where the store directory of a plan lies on this machine.
+pub(crate) fn store_root(plan: &Plan, work: &WorkOptions) -> StoreRoot {
+    let store_dir = plan.store_dir().unwrap_or_default();
+    match &work.physical_store {
+        Some(physical) => StoreRoot::new(store_dir, physical.clone()),
+        None => StoreRoot::at_own_path(store_dir),
+    }
+}
+
+/// The threads that compress.
+pub(crate) fn pool(jobs: usize) -> Result<Arc<rayon::ThreadPool>, CliError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs)
+        .build()
+        .map(Arc::new)
+        .map_err(|error| CliError::context(ExitStatus::Failed, "cannot start threads", &error))
+}

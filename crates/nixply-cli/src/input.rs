@@ -1,0 +1,182 @@
+//! What `IMAGE` on the command line is, told by its content.
+
+use crate::error::{CliError, ExitStatus};
+use crate::nix;
+use nixply_image::{ImageSpec, Plan};
+use nixply_store::{Closure, StorePath, read_closure};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// Something that an image can be made from.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A closure, from a file, standard input or Nix.
+    Closure(Closure),
+    /// A plan.
+    Plan(Box<Plan>),
+    /// An image specification and the directory that its paths are relative to.
+    Spec(Box<ImageSpec>, PathBuf),
+}
+
+/// Where an image exists already.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StoredPlace {
+    /// `docker://REF`.
+    Registry(String),
+    /// An OCI layout directory or an archive.
+    Disk(PathBuf),
+}
+
+/// Reads whatever an image can be made from: a closure, a plan, a specification, a store path or an installable.
+pub(crate) fn read_input(image: &str) -> Result<Input, CliError> {
+    if image == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| {
+            CliError::context(ExitStatus::Failed, "cannot read standard input", &error)
+        })?;
+        return read_bytes(&bytes, "standard input", Path::new("."));
+    }
+    if image.starts_with("docker://") {
+        return Err(stored_instead(image));
+    }
+    let path = Path::new(image);
+    let canonical = match path.canonicalize() {
+        Ok(canonical) => canonical,
+        // `.#x`, `nixpkgs#hello` and the like; a plain word or a path is a misspelt file.
+        Err(_) if image.contains('#') => return nix::closure_of(&[image.to_owned()]).map(Input::Closure),
+        Err(_) if store_path_of(path).is_some() => {
+            return nix::closure_of(&[image.to_owned()]).map(Input::Closure);
+        }
+        Err(error) => {
+            return Err(CliError::context(ExitStatus::Failed, format!("cannot open `{image}`"), &error)
+                .hint("an installable is written with `#`, for example `.#runtime`"));
+        }
+    };
+    if canonical.is_file() {
+        let looks_like_archive = stored_place(image)?.is_some();
+        let bytes = if looks_like_archive { None } else { Some(read_file(&canonical)?) };
+        let in_store = store_path_of(&canonical).is_some();
+        match bytes {
+            Some(bytes) if !in_store || is_known(&bytes) => {
+                let base = canonical.parent().unwrap_or(Path::new("/"));
+                return read_bytes(&bytes, image, base);
+            }
+            None if !in_store => return Err(stored_instead(image)),
+            _ => {}
+        }
+    }
+    match store_path_of(&canonical) {
+        Some(store_path) => nix::closure_of(&[store_path]).map(Input::Closure),
+        None if canonical.join("flake.nix").is_file() => {
+            nix::closure_of(&[image.to_owned()]).map(Input::Closure)
+        }
+        None => Err(CliError::new(
+            ExitStatus::Input,
+            format!("`{image}` is a directory that is neither a store path nor a flake"),
+        )),
+    }
+}
+
+/// The closure of a specification: its file, or what Nix says of its store paths; none where it names neither.
+pub(crate) fn spec_closure(spec: &ImageSpec, base: &Path) -> Result<Option<Closure>, CliError> {
+    match &spec.closure {
+        Some(file) => {
+            let path = base.join(file);
+            closure_from(&read_file(&path)?, &path.display().to_string()).map(Some)
+        }
+        None if spec.store_paths.is_empty() => Ok(None),
+        None => nix::closure_of(&spec.store_paths).map(Some),
+    }
+}
+
+/// The place of an image that exists already, where `IMAGE` is one.
+pub(crate) fn stored_place(image: &str) -> Result<Option<StoredPlace>, CliError> {
+    if let Some(reference) = image.strip_prefix("docker://") {
+        return Ok(Some(StoredPlace::Registry(reference.to_owned())));
+    }
+    let path = Path::new(image);
+    if path.is_dir() {
+        let is_layout = path.join("oci-layout").is_file();
+        return Ok(is_layout.then(|| StoredPlace::Disk(path.to_owned())));
+    }
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let mut head = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(512).read_to_end(&mut head))
+        .map_err(|error| cannot_read(path, &error))?;
+    let is_tar = head.get(257..262) == Some(b"ustar".as_slice());
+    let is_compressed = head.starts_with(b"\x1f\x8b") || head.starts_with(b"\x28\xb5\x2f\xfd");
+    Ok((is_tar || is_compressed).then(|| StoredPlace::Disk(path.to_owned())))
+}
+
+/// The absolute store path that a path is or lies in: the part up to a store path's base name below a directory
+/// called `store`.
+pub(crate) fn store_path_of(path: &Path) -> Option<String> {
+    let found = path.ancestors().filter(|ancestor| {
+        let base_name = ancestor.file_name().and_then(|name| name.to_str());
+        let parent = ancestor.parent().and_then(Path::file_name);
+        base_name.is_some_and(|name| StorePath::new(name).is_ok())
+            && parent.is_some_and(|parent| parent == "store")
+    });
+    found.last()?.to_str().map(str::to_owned)
+}
+
+fn is_known(bytes: &[u8]) -> bool {
+    Plan::is_plan(bytes) || ImageSpec::is_spec(bytes) || nixply_store::looks_like_closure(bytes)
+}
+
+fn read_bytes(bytes: &[u8], name: &str, base: &Path) -> Result<Input, CliError> {
+    let input = |error: &(dyn std::error::Error + 'static)| {
+        CliError::context(ExitStatus::Input, format!("cannot use `{name}`"), error)
+    };
+    if Plan::is_plan(bytes) {
+        let plan = Plan::from_json(bytes).map_err(|error| input(&error))?;
+        return Ok(Input::Plan(Box::new(plan)));
+    }
+    if ImageSpec::is_spec(bytes) {
+        let spec = ImageSpec::from_json(bytes).map_err(|error| input(&error))?;
+        return Ok(Input::Spec(Box::new(spec), base.to_owned()));
+    }
+    closure_from(bytes, name).map(Input::Closure)
+}
+
+fn closure_from(bytes: &[u8], name: &str) -> Result<Closure, CliError> {
+    read_closure(bytes).map_err(|error| {
+        CliError::context(ExitStatus::Input, format!("cannot use `{name}`"), &error)
+            .maybe_hint(error.hint())
+    })
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    std::fs::read(path).map_err(|error| cannot_read(path, &error))
+}
+
+fn cannot_read(path: &Path, error: &std::io::Error) -> CliError {
+    CliError::context(ExitStatus::Failed, format!("cannot read `{}`", path.display()), error)
+}
+
+fn stored_instead(image: &str) -> CliError {
+    CliError::new(ExitStatus::Input, format!("`{image}` is an image that exists already, not a closure or a plan"))
+        .hint("`nixply inspect` and `nixply verify` read images; `skopeo copy` copies them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_paths_are_found_in_paths() {
+        let base = "0123456789abcdfghijklmnpqrsvwxyz-a";
+        for (path, expected) in [
+            (format!("/nix/store/{base}"), Some(format!("/nix/store/{base}"))),
+            (format!("/nix/store/{base}/bin/x"), Some(format!("/nix/store/{base}"))),
+            (format!("/mnt/nix/store/{base}/store/{base}"), Some(format!("/mnt/nix/store/{base}"))),
+            (format!("/tmp/{base}"), None),
+            ("/nix/store".to_owned(), None),
+        ] {
+            assert_eq!(store_path_of(Path::new(&path)), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Asking Nix for closures.
+//!
+//! Nix changed the form of `nix path-info --json` and the flags it wants many times, so the forms are tried from the
+//! newest to the oldest; `nix-store --dump-db`, whose form never changed, is the last.
+
+use crate::error::{CliError, ExitStatus};
+use nixply_store::{Closure, read_closure};
+use std::process::{Command, Output};
+
+/// What Nix is asked in turn, where a version does not know a flag.
+const PATH_INFO: [&[&str]; 3] = [
+    &["--extra-experimental-features", "nix-command flakes", "path-info", "--json", "--json-format", "1", "-r"],
+    &["--extra-experimental-features", "nix-command flakes", "path-info", "--json", "-r"],
+    &["path-info", "--json", "-r"],
+];
+
+/// The closure of store paths or installables, which must be built.
+pub(crate) fn closure_of(installables: &[String]) -> Result<Closure, CliError> {
+    let mut last = None;
+    for flags in PATH_INFO {
+        let Some(output) = run("nix", flags, installables)? else { break };
+        let unknown_flag = String::from_utf8_lossy(&output.stderr).contains("unrecognised flag");
+        if output.status.success() {
+            return read(&output.stdout, installables);
+        }
+        last = Some(output);
+        if !unknown_flag {
+            break;
+        }
+    }
+    let all_paths = installables.iter().all(|text| text.starts_with('/'));
+    if all_paths && let Some(output) = dump_db(installables)? {
+        if output.status.success() {
+            return read(&output.stdout, installables);
+        }
+        last = last.or(Some(output));
+    }
+    match last {
+        Some(output) => Err(CliError::context(
+            ExitStatus::Failed,
+            format!("Nix cannot tell the closure of {}", quoted(installables)),
+            &NixFailed(String::from_utf8_lossy(&output.stderr).trim_end().to_owned()),
+        )),
+        None => Err(CliError::new(
+            ExitStatus::Failed,
+            format!("cannot ask Nix for the closure of {}: `nix` is not on PATH", quoted(installables)),
+        )
+        .hint("give a closure file instead, made by `nix path-info --json -r` elsewhere")),
+    }
+}
+
+/// What Nix wrote on its standard error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NixFailed(String);
+
+fn dump_db(paths: &[String]) -> Result<Option<Output>, CliError> {
+    let Some(closure) = run("nix-store", &["--query", "--requisites"], paths)? else {
+        return Ok(None);
+    };
+    if !closure.status.success() {
+        return Ok(Some(closure));
+    }
+    let closure: Vec<String> =
+        String::from_utf8_lossy(&closure.stdout).lines().map(str::to_owned).collect();
+    run("nix-store", &["--dump-db"], &closure)
+}
+
+/// Runs a program; none where it is not on `PATH`.
+fn run(program: &str, flags: &[&str], arguments: &[String]) -> Result<Option<Output>, CliError> {
+    match Command::new(program).args(flags).args(arguments).output() {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(CliError::context(ExitStatus::Failed, format!("cannot run `{program}`"), &error))
+        }
+    }
+}
+
+fn read(bytes: &[u8], installables: &[String]) -> Result<Closure, CliError> {
+    read_closure(bytes).map_err(|error| {
+        let build = installables
+            .iter()
+            .find(|text| !text.starts_with('/'))
+            .map(|text| format!("build it first: `nix build {text}`"));
+        CliError::from_error(ExitStatus::Input, &error).maybe_hint(build.or_else(|| error.hint()))
+    })
+}
+
+fn quoted(words: &[String]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}

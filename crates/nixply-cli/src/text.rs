@@ -1,0 +1,102 @@
+//! How things are shown: messages, sizes, tables.
+
+use std::io::Write as _;
+
+/// Writes to standard error; a terminal that is gone is nobody's error.
+pub(crate) fn message(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A warning with, where there is one, something to do about it.
+pub(crate) fn warning(text: &str) {
+    message(&format!("warning: {text}\n"));
+}
+
+/// Bytes in the largest binary unit that leaves at least 1, with one decimal: `10.0 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut unit = None;
+    let mut tenths = u128::from(bytes) * 10;
+    for next in UNITS {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths = (tenths + 512) / 1024;
+        unit = Some(next);
+    }
+    match unit {
+        None => format!("{bytes} B"),
+        Some(unit) => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+    }
+}
+
+/// `1 layer`, `2 layers`.
+pub(crate) fn count(n: usize, singular: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {singular}{plural}")
+}
+
+/// The first 12 digits of a digest, enough to recognise it.
+pub(crate) fn short(digest: &str) -> &str {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    &hex[..hex.len().min(12)]
+}
+
+/// Lines up columns by their widest cell, two blanks between; columns in `right` are aligned to the right.
+pub(crate) fn table(header: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let mut line = String::new();
+        for (i, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+            if i > 0 {
+                line.push_str("  ");
+            }
+            let padding = " ".repeat(width - cell.chars().count());
+            if right.contains(&i) {
+                line.push_str(&padding);
+                line.push_str(cell);
+            } else {
+                line.push_str(cell);
+                line.push_str(&padding);
+            }
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    };
+    let mut text = line(header.to_vec());
+    for row in rows {
+        text.push_str(&line(row.iter().map(String::as_str).collect()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (10_485_760, "10.0 MiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn tables_line_up() {
+        let rows = vec![vec!["1".into(), "ü".into()], vec!["10".into(), "b".into()]];
+        assert_eq!(table(&["n", "name"], &[0], &rows), " n  name\n 1  ü\n10  b\n");
+    }
+}

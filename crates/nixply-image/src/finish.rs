@@ -1,0 +1,88 @@
+//! The config and the manifest of an image, from its plan and from what its layers turned out to be.
+
+use crate::{Plan, PlannedLayer};
+use nixply_oci::{
+    ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY, Descriptor, FinishedImage, History, ImageConfig,
+    ImageError, ImageManifest, LayerRecord, MediaType, RootFs, RootFsType, SCHEMA_VERSION,
+    canonical_json,
+};
+use std::collections::BTreeMap;
+
+/// An image's creation time where nobody says otherwise: Nix's file time, one second after 1970 began, as dockerTools has it.
+pub const DEFAULT_CREATED: &str = "1970-01-01T00:00:01Z";
+
+/// What a layer's history entry begins with; a JSON array of absolute paths follows.
+const STORE_PATHS: &str = "store paths: ";
+const ROOT_FILES: &str = "root files: ";
+
+/// Makes the config and the manifest. `records` stand in the order of the plan's layers.
+pub(crate) fn finish(plan: &Plan, records: &[LayerRecord]) -> Result<FinishedImage, ImageError> {
+    if records.len() != plan.layers.len() {
+        return Err(ImageError::RecordCount { expected: plan.layers.len(), found: records.len() });
+    }
+    let created = plan.created.as_deref().unwrap_or(DEFAULT_CREATED);
+    let config = ImageConfig {
+        created: Some(created.to_owned()),
+        platform: plan.platform.clone(),
+        config: Some(plan.config.clone()),
+        rootfs: RootFs {
+            kind: RootFsType::Layers,
+            diff_ids: records.iter().map(|record| record.diff_id).collect(),
+        },
+        history: plan.layers.iter().map(|layer| history(layer, created)).collect(),
+    };
+    let config = canonical_json(&config)
+        .map_err(|source| ImageError::Json { what: "config", source })?;
+    let config_descriptor = Descriptor::of(MediaType::OciConfig, &config);
+    let manifest = ImageManifest {
+        schema_version: SCHEMA_VERSION,
+        media_type: Some(MediaType::OciManifest),
+        config: config_descriptor.clone(),
+        layers: plan.layers.iter().zip(records).map(|(layer, record)| descriptor(layer, record)).collect(),
+        annotations: plan.annotations.clone(),
+    };
+    let manifest = canonical_json(&manifest)
+        .map_err(|source| ImageError::Json { what: "manifest", source })?;
+    let mut manifest_descriptor = Descriptor::of(MediaType::OciManifest, &manifest);
+    manifest_descriptor.platform = Some(plan.platform.clone());
+    Ok(FinishedImage { config, config_descriptor, manifest, manifest_descriptor })
+}
+
+fn descriptor(layer: &PlannedLayer, record: &LayerRecord) -> Descriptor {
+    let (PlannedLayer::Store { key, .. } | PlannedLayer::Root { key, .. }) = layer;
+    Descriptor {
+        media_type: record.media_type.clone(),
+        digest: record.digest.into(),
+        size_bytes: record.size_bytes,
+        annotations: BTreeMap::from([
+            (ANNOTATION_LAYER_DIFF_ID.to_owned(), record.diff_id.to_string()),
+            (ANNOTATION_LAYER_KEY.to_owned(), key.to_string()),
+        ]),
+        platform: None,
+    }
+}
+
+fn history(layer: &PlannedLayer, created: &str) -> History {
+    let (label, names): (&str, Vec<&str>) = match layer {
+        PlannedLayer::Store { paths, .. } => {
+            (STORE_PATHS, paths.iter().map(|path| path.path.as_str()).collect())
+        }
+        PlannedLayer::Root { files, .. } => {
+            (ROOT_FILES, files.iter().map(|file| file.path.as_str()).collect())
+        }
+    };
+    // The version is left out on purpose: it would change the digest of an image whose bytes are the same.
+    History {
+        created: Some(created.to_owned()),
+        created_by: Some("nixply".to_owned()),
+        comment: Some(format!("{label}{}", serde_json::Value::from(names))),
+        ..History::default()
+    }
+}
+
+/// The store paths that a layer's history entry names, as nixply writes it; none for other layers.
+#[must_use]
+pub fn store_paths_of_history(history: &History) -> Option<Vec<String>> {
+    let names = history.comment.as_deref()?.strip_prefix(STORE_PATHS)?;
+    serde_json::from_str(names).ok()
+}

@@ -1,0 +1,340 @@
+//! The plan: what an image will be, before a byte of it is made.
+//!
+//! The JSON form is `nixply.plan/1`, a contract: readers refuse an unknown major schema and ignore unknown fields.
+//! Store paths stand unescaped, so that Nix finds them and keeps the closure alive.
+
+use crate::{RootFileError, RootFileSpec};
+use nixply_layer::{
+    Compression, LayerContents, LayerFormat, LayerSpec, StorePathContent,
+};
+use nixply_oci::{LayerKey, Platform, RuntimeConfig};
+use nixply_store::{NarHash, StoreDir, StorePath, StorePathError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The schema that this version writes.
+const SCHEMA: &str = "nixply.plan/1";
+
+/// An image that is decided and not yet made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// `nixply.plan/1`.
+    pub schema: String,
+    /// The store path of the tool that planned, so that garbage collection keeps it; else its name and version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// The image's name, with or without a registry's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The image's tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// What the image runs on.
+    pub platform: Platform,
+    /// What decided the layers.
+    pub packer: PackerRecord,
+    /// How layers are compressed.
+    #[serde(with = "text")]
+    pub compression: Compression,
+    /// How layers are written; absent means nixply's own format.
+    #[serde(default, skip_serializing_if = "LayerFormatRecord::is_nixply")]
+    pub layer_format: LayerFormatRecord,
+    /// The closure's roots, as absolute paths.
+    pub roots: Vec<String>,
+    /// The layers, bottom first.
+    pub layers: Vec<PlannedLayer>,
+    /// What a container runs.
+    #[serde(default)]
+    pub config: RuntimeConfig,
+    /// The image's creation time, RFC 3339 in UTC; absent means one second after 1970 began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Annotations of the manifest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Which packer decided, and under what limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackerRecord {
+    /// The packer's name.
+    pub name: String,
+    /// The packer's version: a changed plan for the same closure means a new one.
+    pub version: u32,
+    /// The most layers that the image may have, all kinds counted.
+    pub max_layers: usize,
+}
+
+/// The layer format in a plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerFormatRecord {
+    /// nixply's own format (`docs/format.md`).
+    #[default]
+    Nixply,
+    /// The bytes that nixpkgs' `dockerTools.streamLayeredImage` makes with its default owner and time.
+    Dockertools,
+}
+
+impl LayerFormatRecord {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_nixply(&self) -> bool {
+        *self == Self::Nixply
+    }
+
+    /// The format as a layer takes it.
+    #[must_use]
+    pub fn to_layer_format(self) -> LayerFormat {
+        match self {
+            Self::Nixply => LayerFormat::Nixply,
+            Self::Dockertools => LayerFormat::DockerTools(nixply_layer::DockerToolsHeader::default()),
+        }
+    }
+}
+
+/// One layer of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum PlannedLayer {
+    /// Store paths.
+    Store {
+        /// What the layer is made from, as one hash.
+        key: LayerKey,
+        /// The NAR sizes of its paths, summed.
+        nar_size_bytes: u64,
+        /// The paths.
+        paths: Vec<PlannedPath>,
+    },
+    /// Root files.
+    Root {
+        /// What the layer is made from, as one hash.
+        key: LayerKey,
+        /// The files.
+        files: Vec<RootFileSpec>,
+    },
+}
+
+/// A store path in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPath {
+    /// The absolute path.
+    pub path: String,
+    /// The hash of its NAR serialization, in SRI form.
+    #[serde(with = "text")]
+    pub nar_hash: NarHash,
+    /// The size of its NAR serialization.
+    pub nar_size_bytes: u64,
+}
+
+/// Why a plan cannot be read or carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// It is not JSON of a plan's shape.
+    #[error("the plan cannot be read")]
+    Json(#[source] serde_json::Error),
+    /// It has another schema.
+    #[error("this plan has schema `{found}`, expected `{SCHEMA}`")]
+    Schema {
+        /// What was found.
+        found: String,
+    },
+    /// A path lies in no store directory, or in another one than the others.
+    #[error("layer {layer_idx}: `{path}` is not a path in one store directory with the others")]
+    StoreDir {
+        /// The layer, from the bottom, from 0.
+        layer_idx: usize,
+        /// The path that was read.
+        path: String,
+    },
+    /// A path is no store path.
+    #[error("layer {layer_idx}: not a store path")]
+    StorePath {
+        /// The layer, from the bottom, from 0.
+        layer_idx: usize,
+        /// Why.
+        source: StorePathError,
+    },
+    /// A path stands twice.
+    #[error("`{path}` stands in two layers")]
+    Duplicate {
+        /// The path.
+        path: String,
+    },
+    /// A root file cannot be part of an image.
+    #[error(transparent)]
+    RootFile(#[from] RootFileError),
+    /// The key of a layer is not the hash of what the layer says it holds.
+    #[error("layer {layer_idx}: its key is {found}, but its contents have the key {expected}")]
+    Key {
+        /// The layer, from the bottom, from 0.
+        layer_idx: usize,
+        /// The key of the contents.
+        expected: LayerKey,
+        /// The key that stands in the plan.
+        found: LayerKey,
+    },
+}
+
+/// Serde for types that have a text form.
+mod text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(d: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(d)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Plan {
+    /// Starts a plan without layers.
+    #[must_use]
+    pub(crate) fn empty(platform: Platform, packer: PackerRecord, compression: Compression) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            tool: None,
+            name: None,
+            tag: None,
+            platform,
+            packer,
+            compression,
+            layer_format: LayerFormatRecord::Nixply,
+            roots: Vec::new(),
+            layers: Vec::new(),
+            config: RuntimeConfig::default(),
+            created: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a plan and checks it: the schema, each store path, that none stands twice, and each layer's key.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, PlanError> {
+        #[derive(Deserialize)]
+        struct Schema {
+            #[serde(default)]
+            schema: String,
+        }
+        let Schema { schema } = serde_json::from_slice(bytes).map_err(PlanError::Json)?;
+        if schema != SCHEMA {
+            return Err(PlanError::Schema { found: schema });
+        }
+        let plan: Self = serde_json::from_slice(bytes).map_err(PlanError::Json)?;
+        plan.layer_specs()?;
+        Ok(plan)
+    }
+
+    /// True where bytes are JSON that says it is a plan, of whatever version.
+    #[must_use]
+    pub fn is_plan(bytes: &[u8]) -> bool {
+        crate::spec::schema_of(bytes).is_some_and(|schema| schema.starts_with("nixply.plan/"))
+    }
+
+    /// Writes the plan as indented JSON with a final newline.
+    pub fn to_json(&self) -> Result<String, PlanError> {
+        let mut text = serde_json::to_string_pretty(self).map_err(PlanError::Json)?;
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// What each layer is made from, bottom first, with its key checked.
+    pub fn layer_specs(&self) -> Result<Vec<LayerSpec>, PlanError> {
+        let store_dir = self.store_dir();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut specs = Vec::with_capacity(self.layers.len());
+        for (layer_idx, layer) in self.layers.iter().enumerate() {
+            let (contents, found) = match layer {
+                PlannedLayer::Store { key, paths, .. } => {
+                    let mut contents = Vec::with_capacity(paths.len());
+                    for planned in paths {
+                        if !seen.insert(&planned.path) {
+                            return Err(PlanError::Duplicate { path: planned.path.clone() });
+                        }
+                        contents.push(StorePathContent {
+                            path: parse_path(store_dir.as_ref(), &planned.path, layer_idx)?,
+                            nar_hash: planned.nar_hash,
+                            nar_size_bytes: planned.nar_size_bytes,
+                        });
+                    }
+                    let store_dir = store_dir.clone().unwrap_or_default();
+                    (LayerContents::Store { store_dir, paths: contents }, *key)
+                }
+                PlannedLayer::Root { key, files } => {
+                    let files =
+                        files.iter().map(RootFileSpec::to_layer).collect::<Result<_, _>>()?;
+                    (LayerContents::Root { files }, *key)
+                }
+            };
+            let spec = self.layer_spec(contents);
+            let expected = spec.key();
+            if expected != found {
+                return Err(PlanError::Key { layer_idx, expected, found });
+            }
+            specs.push(spec);
+        }
+        Ok(specs)
+    }
+
+    /// The same plan with another compression, and so with other layer keys.
+    pub fn with_compression(mut self, compression: Compression) -> Result<Self, PlanError> {
+        let specs = self.layer_specs()?;
+        self.compression = compression;
+        for (layer, spec) in self.layers.iter_mut().zip(specs) {
+            let key = LayerSpec { compression, ..spec }.key();
+            match layer {
+                PlannedLayer::Store { key: old, .. } | PlannedLayer::Root { key: old, .. } => {
+                    *old = key;
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn layer_spec(&self, contents: LayerContents) -> LayerSpec {
+        LayerSpec {
+            contents,
+            format: self.layer_format.to_layer_format(),
+            compression: self.compression,
+        }
+    }
+
+    /// The store directory of the plan's paths; none where it has no path, or its first path has no parent.
+    #[must_use]
+    pub fn store_dir(&self) -> Option<StoreDir> {
+        let first = self.layers.iter().find_map(|layer| match layer {
+            PlannedLayer::Store { paths, .. } => paths.first(),
+            PlannedLayer::Root { .. } => None,
+        })?;
+        StoreDir::new(first.path.rsplit_once('/')?.0).ok()
+    }
+
+    /// `NAME:TAG`, where the plan has a name; the tag is `latest` where it has none.
+    #[must_use]
+    pub fn image_name(&self) -> Option<String> {
+        let name = self.name.as_ref()?;
+        Some(format!("{name}:{}", self.tag.as_deref().unwrap_or("latest")))
+    }
+}
+
+fn parse_path(
+    store_dir: Option<&StoreDir>,
+    path: &str,
+    layer_idx: usize,
+) -> Result<StorePath, PlanError> {
+    let store_dir =
+        store_dir.ok_or_else(|| PlanError::StoreDir { layer_idx, path: path.to_owned() })?;
+    store_dir.parse(path).map_err(|source| match source {
+        StorePathError::NotInStore { .. } => {
+            PlanError::StoreDir { layer_idx, path: path.to_owned() }
+        }
+        source => PlanError::StorePath { layer_idx, source },
+    })
+}

@@ -1,0 +1,275 @@
+//! Root files in specifications and plans: what stands in an image outside the store.
+
+use nixply_layer::{FileContent, RootFile, RootFileKind};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// One file, directory or symbolic link, as JSON: `{"path":"etc/passwd","type":"file","mode":"0644","content":"…"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootFileSpec {
+    /// Where it stands, from the root; a leading `/` is allowed in a specification and absent in a plan.
+    pub path: String,
+    /// `file`, `directory` or `symlink`.
+    #[serde(rename = "type")]
+    pub kind: RootFileType,
+    /// Octal digits, `4755` for example. The default is 0644 for files and 0755 for directories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// The numeric owner.
+    #[serde(default)]
+    pub uid: u64,
+    /// The numeric group.
+    #[serde(default)]
+    pub gid: u64,
+    /// A file's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// A file whose bytes are taken; in a specification relative to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<PathBuf>,
+    /// In a plan: the SHA-256 of the source's bytes, 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// In a plan: the size of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// A symbolic link's target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+/// The kinds of root files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RootFileType {
+    /// A regular file, from `content` or `source`.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link to `target`.
+    Symlink,
+}
+
+/// Why a root file cannot be part of an image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootFileError {
+    /// The mode is not octal, or has more than permission, setuid, setgid and sticky bits.
+    #[error("root file `{path}`: mode `{mode}` is not 1 to 4 octal digits")]
+    Mode {
+        /// The root file.
+        path: String,
+        /// The mode that was read.
+        mode: String,
+    },
+    /// A field stands where it has no meaning, or one is missing.
+    #[error("root file `{path}` of type {kind}: {problem}")]
+    Fields {
+        /// The root file.
+        path: String,
+        /// The type that was given.
+        kind: &'static str,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The source cannot be read.
+    #[error("root file `{path}`: cannot read its source `{}`", .source_path.display())]
+    Source {
+        /// The root file.
+        path: String,
+        /// The source.
+        source_path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The digest of a source in a plan is not a SHA-256.
+    #[error("root file `{path}`: `{sha256}` is not a SHA-256 in hexadecimal")]
+    Sha256 {
+        /// The root file.
+        path: String,
+        /// The text that was read.
+        sha256: String,
+    },
+}
+
+/// Names each source absolutely and takes its size and SHA-256, so that a plan fixes what a file will hold.
+/// Relative sources are taken from `base`.
+pub fn resolve_root_files(
+    files: &[RootFileSpec],
+    base: &Path,
+) -> Result<Vec<RootFileSpec>, RootFileError> {
+    files
+        .iter()
+        .map(|file| {
+            let mut file = file.clone();
+            file.path = file.path.trim_start_matches('/').to_owned();
+            if let Some(source) = &file.source {
+                let source = base.join(source);
+                let (sha256, size_bytes) =
+                    hash_file(&source).map_err(|error| RootFileError::Source {
+                        path: file.path.clone(),
+                        source_path: source.clone(),
+                        source: error,
+                    })?;
+                file.source = Some(source);
+                file.sha256 = Some(nixply_oci::Digest::from_bytes(sha256).hex());
+                file.size_bytes = Some(size_bytes);
+            }
+            file.to_layer()?;
+            Ok(file)
+        })
+        .collect()
+}
+
+fn hash_file(path: &Path) -> std::io::Result<([u8; 32], u64)> {
+    let mut file = std::fs::File::open(path)?;
+    let mut sha256 = Sha256::new();
+    let mut size_bytes = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok((sha256.finalize().into(), size_bytes));
+        }
+        sha256.update(&buffer[..n]);
+        size_bytes += n as u64;
+    }
+}
+
+impl RootFileSpec {
+    /// The file as a layer takes it. A source must have been resolved.
+    pub fn to_layer(&self) -> Result<RootFile, RootFileError> {
+        let fields = |problem| RootFileError::Fields {
+            path: self.path.clone(),
+            kind: match self.kind {
+                RootFileType::File => "file",
+                RootFileType::Directory => "directory",
+                RootFileType::Symlink => "symlink",
+            },
+            problem,
+        };
+        if self.kind != RootFileType::File && (self.content.is_some() || self.source.is_some()) {
+            return Err(fields("`content` and `source` belong to files"));
+        }
+        if self.kind != RootFileType::Symlink && self.target.is_some() {
+            return Err(fields("`target` belongs to symlinks"));
+        }
+        let (kind, default_mode) = match self.kind {
+            RootFileType::Directory => (RootFileKind::Directory, 0o755),
+            RootFileType::Symlink => {
+                let target = self.target.clone().ok_or_else(|| fields("expected a `target`"))?;
+                if self.mode.is_some() {
+                    return Err(fields("a symlink has no mode of its own"));
+                }
+                (RootFileKind::Symlink { target }, 0o777)
+            }
+            RootFileType::File => match (&self.content, &self.source) {
+                (Some(content), None) => {
+                    (RootFileKind::File(FileContent::Inline(content.clone().into_bytes())), 0o644)
+                }
+                (None, Some(source)) => {
+                    (RootFileKind::File(self.source_content(source)?), 0o644)
+                }
+                _ => return Err(fields("expected either `content` or `source`")),
+            },
+        };
+        Ok(RootFile {
+            path: self.path.trim_start_matches('/').to_owned(),
+            kind,
+            mode: self.mode_bits()?.unwrap_or(default_mode),
+            uid: self.uid,
+            gid: self.gid,
+        })
+    }
+
+    fn source_content(&self, source: &Path) -> Result<FileContent, RootFileError> {
+        let text = self.sha256.clone().unwrap_or_default();
+        let sha256: nixply_oci::Digest = format!("sha256:{text}").parse().map_err(|_| {
+            RootFileError::Sha256 { path: self.path.clone(), sha256: text }
+        })?;
+        Ok(FileContent::Source {
+            path: source.to_owned(),
+            sha256: *sha256.as_bytes(),
+            size_bytes: self.size_bytes.unwrap_or(0),
+        })
+    }
+
+    fn mode_bits(&self) -> Result<Option<u32>, RootFileError> {
+        let Some(mode) = &self.mode else { return Ok(None) };
+        let octal = (1..=4).contains(&mode.trim_start_matches('0').len().max(1))
+            && mode.len() <= 5
+            && mode.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        let error = || RootFileError::Mode { path: self.path.clone(), mode: mode.clone() };
+        if !octal {
+            return Err(error());
+        }
+        u32::from_str_radix(mode, 8).map(Some).map_err(|_| error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> RootFileSpec {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn defaults_and_setuid() {
+        let file = read(r#"{"path":"/a","type":"file","content":"x"}"#).to_layer().unwrap();
+        assert_eq!((file.path.as_str(), file.mode, file.uid), ("a", 0o644, 0));
+        let sudo = read(r#"{"path":"b","type":"file","mode":"4755","uid":7,"content":""}"#);
+        assert_eq!(sudo.to_layer().unwrap().mode, 0o4755);
+        let directory = read(r#"{"path":"tmp","type":"directory","mode":"01777"}"#);
+        assert_eq!(directory.to_layer().unwrap().mode, 0o1777);
+    }
+
+    #[test]
+    fn wrong_fields_are_named() {
+        for (json, message) in [
+            (
+                r#"{"path":"a","type":"file"}"#,
+                "root file `a` of type file: expected either `content` or `source`",
+            ),
+            (
+                r#"{"path":"a","type":"directory","content":""}"#,
+                "root file `a` of type directory: `content` and `source` belong to files",
+            ),
+            (r#"{"path":"a","type":"symlink"}"#, "root file `a` of type symlink: expected a `target`"),
+            (
+                r#"{"path":"a","type":"symlink","target":"b","mode":"777"}"#,
+                "root file `a` of type symlink: a symlink has no mode of its own",
+            ),
+            (
+                r#"{"path":"a","type":"file","content":"","mode":"rwx"}"#,
+                "root file `a`: mode `rwx` is not 1 to 4 octal digits",
+            ),
+            (
+                r#"{"path":"a","type":"file","content":"","mode":"17777"}"#,
+                "root file `a`: mode `17777` is not 1 to 4 octal digits",
+            ),
+        ] {
+            assert_eq!(read(json).to_layer().unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn a_source_is_fixed_by_its_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), "abc").unwrap();
+        let spec = read(r#"{"path":"a","type":"file","source":"f"}"#);
+        let resolved = resolve_root_files(&[spec], dir.path()).unwrap();
+        assert_eq!(resolved[0].size_bytes, Some(3));
+        assert_eq!(
+            resolved[0].sha256.as_deref(),
+            Some("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+        );
+        let missing = read(r#"{"path":"a","type":"file","source":"g"}"#);
+        let error = resolve_root_files(&[missing], dir.path()).unwrap_err();
+        assert!(error.to_string().starts_with("root file `a`: cannot read its source"), "{error}");
+    }
+}

@@ -1,0 +1,151 @@
+//! The image specification: what a user asks for, as a JSON file (`docs/image.schema.json`).
+
+use crate::RootFileSpec;
+use nixply_oci::{Platform, RuntimeConfig};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The schema that this version reads.
+const SCHEMA: &str = "nixply.image/1";
+
+/// What an image shall be. Every field but the schema is optional; options of the command line win over fields.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSpec {
+    /// `nixply.image/1`.
+    pub schema: String,
+    /// Ignored; lets an editor find the JSON schema.
+    #[serde(default, rename = "$schema")]
+    pub json_schema: Option<String>,
+    /// The image's name, with or without a registry's host.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The image's tag.
+    #[serde(default)]
+    pub tag: Option<String>,
+    /// A closure file in any form, relative to the specification.
+    #[serde(default)]
+    pub closure: Option<PathBuf>,
+    /// Store paths whose closure Nix is asked for, where there is no closure file.
+    #[serde(default)]
+    pub store_paths: Vec<String>,
+    /// The part of the closure that is reachable from these paths; all of it where empty.
+    #[serde(default)]
+    pub roots: Vec<String>,
+    /// The packer's name.
+    #[serde(default)]
+    pub packer: Option<String>,
+    /// The most layers that the image may have.
+    #[serde(default)]
+    pub max_layers: Option<usize>,
+    /// `gzip`, `gzip:6`, `zstd`, `none` …
+    #[serde(default)]
+    pub compression: Option<String>,
+    /// What the image runs on.
+    #[serde(default)]
+    pub platform: Option<Platform>,
+    /// The image's creation time, RFC 3339.
+    #[serde(default)]
+    pub created: Option<String>,
+    /// What a container runs, in the config's own words (`Cmd`, `Env`, `User` …).
+    #[serde(default)]
+    pub config: RuntimeConfig,
+    /// Annotations of the manifest.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// What stands outside the store.
+    #[serde(default)]
+    pub files: Vec<RootFileSpec>,
+}
+
+/// Why an image specification cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// It is not JSON of a specification's shape.
+    #[error("the image specification cannot be read")]
+    Json(#[source] serde_json::Error),
+    /// It has another schema.
+    #[error("this image specification has schema `{found}`, expected `{SCHEMA}`")]
+    Schema {
+        /// What was found.
+        found: String,
+    },
+}
+
+impl ImageSpec {
+    /// A specification that says nothing: what a closure alone is planned with.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            json_schema: None,
+            name: None,
+            tag: None,
+            closure: None,
+            store_paths: Vec::new(),
+            roots: Vec::new(),
+            packer: None,
+            max_layers: None,
+            compression: None,
+            platform: None,
+            created: None,
+            config: RuntimeConfig::default(),
+            annotations: BTreeMap::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Reads a specification; unknown fields are errors, since a misspelt option must not pass silently.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, SpecError> {
+        match schema_of(bytes) {
+            Some(schema) if schema != SCHEMA => Err(SpecError::Schema { found: schema }),
+            _ => serde_json::from_slice(bytes).map_err(SpecError::Json),
+        }
+    }
+
+    /// True where bytes are JSON that says it is an image specification, of whatever version.
+    #[must_use]
+    pub fn is_spec(bytes: &[u8]) -> bool {
+        schema_of(bytes).is_some_and(|schema| schema.starts_with("nixply.image/"))
+    }
+}
+
+/// The `schema` of a JSON object, where it has one; other fields are skipped without being kept.
+pub(crate) fn schema_of(bytes: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Schema {
+        schema: Option<String>,
+    }
+    // A closure can be large: only an object can have a schema.
+    let first = bytes.iter().find(|b| !b.is_ascii_whitespace())?;
+    if *first != b'{' {
+        return None;
+    }
+    serde_json::from_slice::<Schema>(bytes).ok()?.schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_field_is_named() {
+        let error =
+            ImageSpec::from_json(br#"{"schema":"nixply.image/1","maxLayers":3}"#).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.starts_with("unknown field `maxLayers`"), "{source}");
+    }
+
+    #[test]
+    fn another_schema_is_refused() {
+        let error = ImageSpec::from_json(br#"{"schema":"nixply.image/2"}"#).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "this image specification has schema `nixply.image/2`, expected `nixply.image/1`"
+        );
+        assert!(ImageSpec::is_spec(br#" {"schema":"nixply.image/2"}"#));
+        assert!(!ImageSpec::is_spec(br#"[{"schema":"nixply.image/2"}]"#));
+    }
+}
