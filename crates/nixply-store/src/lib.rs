@@ -16,8 +16,10 @@ mod base32;
 mod closure;
 mod excerpt;
 mod nar_hash;
+mod read;
 mod store_path;
 
 pub use closure::{Closure, ClosureError, MissingReference, PathIdx, PathInfo};
 pub use nar_hash::{NarHash, NarHashError};
+pub use read::{ClosureForm, OtherList, ReadError, read_attrs_graphs, read_closure};
 pub use store_path::{StoreDir, StoreDirError, StorePath, StorePathError};

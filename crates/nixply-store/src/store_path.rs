@@ -55,14 +55,17 @@ impl StoreDir {
 
     /// Reads an absolute path that lies directly in this directory.
     pub fn parse(&self, text: &str) -> Result<StorePath, StorePathError> {
-        let base_name = text
-            .strip_prefix(&self.0)
+        self.base_name_of(text).and_then(StorePath::new)
+    }
+
+    /// What stands behind this directory and a slash, not looked at as a name.
+    pub(crate) fn base_name_of<'t>(&self, text: &'t str) -> Result<&'t str, StorePathError> {
+        text.strip_prefix(&self.0)
             .and_then(|rest| rest.strip_prefix('/'))
             .ok_or_else(|| StorePathError::NotInStore {
                 text: excerpt(text),
                 store_dir: self.0.clone(),
-            })?;
-        StorePath::new(base_name)
+            })
     }
 }
 

@@ -174,9 +174,9 @@ impl Missing {
         names.sort_unstable();
         names.dedup();
         for name in names {
-            let missing = StorePath::new(name).map_err(|source| ClosureError::ReferenceName {
+            let missing = StorePath::new(name).map_err(|error| ClosureError::ReferenceName {
                 referrer: referrer.clone(),
-                source,
+                error,
             })?;
             self.count += 1;
             if self.first.len() < MISSING_KEPT_MAX {

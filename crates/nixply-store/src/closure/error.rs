@@ -33,13 +33,12 @@ pub enum ClosureError {
         count: usize,
     },
     /// A path refers to something that is no store path.
-    #[error("`{referrer}` refers to what is not a store path")]
+    #[error("`{referrer}` refers to what is not a store path: {error}")]
     ReferenceName {
         /// The path that refers.
         referrer: StorePath,
         /// What is wrong with the name.
-        #[source]
-        source: StorePathError,
+        error: StorePathError,
     },
     /// The same path was given twice with different records.
     #[error("`{path}` is given twice and the two records disagree in `{field}`")]
