@@ -1,1 +1,48 @@
-//! nixply-registry
+//! Pushes images to a registry and reads them back (OCI distribution-spec v1.1.1).
+//!
+//! # Duty
+//!
+//! This crate owns everything between an [`Image`](nixply_oci::Image) and a registry: credentials, tokens, the order
+//! of requests, uploads while a layer is being made, and the words for what went wrong. It knows no Nix and no store:
+//! layers are lazy, repeatable bytes to it.
+//!
+//! # Invariants
+//!
+//! - No byte of a layer is made whose record is known and whose digest the registry already has.
+//! - Blobs go first, then the config, then the manifest by digest, then the tags in the order given. A push that fails
+//!   has moved no tag, unless it is the tag itself that failed, which then leaves the earlier ones moved.
+//! - Memory is bounded by [`PushOptions`], not by the size of a layer.
+//! - What is read is checked against the digest that named it before it ends.
+//! - No password, token or query of a URL stands in an error or in the `Debug` form of a value.
+//! - The public functions block and own their runtime; they must not be called from inside an asynchronous task.
+//!
+//! # Design
+//!
+//! [`push`] runs two kinds of threads: makers, which turn layers into bytes, and senders, which speak HTTP. A
+//! scheduler hands work to both, biggest layer first. Tokens, questions about blobs and reads go through
+//! [`oci_client`]; uploads are this crate's own. `docs/decisions/0004-oci-client.md` says why.
+
+mod buffer;
+mod connection;
+mod credentials;
+mod docker_config;
+mod error;
+mod identity;
+mod oci_error;
+mod push;
+mod read;
+mod records;
+mod redact;
+mod report;
+mod schedule;
+mod upload;
+
+pub use credentials::Credentials;
+pub use docker_config::{ConfiguredCredentials, CredentialsError};
+pub use error::{ApiError, Refusal, RegistryError, Subject};
+pub use push::push;
+pub use read::RegistryImage;
+pub use records::read_records;
+pub use report::{
+    LayerOutcome, PushEvent, PushObserver, PushOptions, PushReport, PushedLayer, SilentObserver,
+};

@@ -1,0 +1,457 @@
+//! One repository of one registry: where it is, who asks, and the questions that need no upload.
+
+use crate::credentials::Credentials;
+use crate::identity;
+use crate::oci_error::Request;
+use crate::redact::{Secrets, clean_url};
+use crate::{Refusal, RegistryError, Subject};
+use nixply_oci::{Digest, ImageReference};
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
+use oci_client::token_cache::{RegistryToken, RegistryTokenType};
+use oci_client::{Client, Reference, RegistryOperation};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response, Url};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// What registries see as the client.
+const USER_AGENT: &str = concat!("nixply/", env!("CARGO_PKG_VERSION"));
+
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an answer to a question may take. Uploads have no such limit: the client counts the sending, too.
+const READ_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// When a token is asked for anew: half of the shortest life that distribution's token specification allows.
+const TOKEN_MAX_AGE: Duration = Duration::from_secs(30);
+
+/// How many bytes of a refusal or a token answer are read.
+const SHORT_BODY_MAX_BYTES: usize = 16 << 10;
+
+/// A repository that one of [`ImageReference`]s is in.
+pub(crate) struct Repository {
+    reference: Reference,
+    base: Url,
+    /// For uploads, which oci-client cannot do in the way that is needed.
+    http: reqwest::Client,
+    /// For everything else, where the registry wants to know who asks.
+    oci: Client,
+    /// For everything else, where it does not. oci-client would ask for a challenge before every single request
+    /// if it had credentials to use.
+    oci_anonymous: Client,
+    credentials: Credentials,
+    operation: RegistryOperation,
+    /// The current `Authorization` header, and since when.
+    authorization: Mutex<Option<(Instant, Option<HeaderValue>)>>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository")
+            .field("base", &self.base.as_str())
+            .field("credentials", &self.credentials)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Repository {
+    /// Finds out how the registry is spoken to. Without `insecure` no request is made.
+    pub(crate) async fn connect(
+        image: &ImageReference,
+        credentials: &Credentials,
+        insecure: bool,
+        operation: RegistryOperation,
+    ) -> Result<Self, RegistryError> {
+        // Another provider may be installed already by the program that uses this crate; that one then serves.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let reference = match image.digest() {
+            Some(digest) => Reference::with_digest(
+                image.host().to_owned(),
+                image.repository().to_owned(),
+                digest.to_string(),
+            ),
+            None => Reference::with_tag(
+                image.host().to_owned(),
+                image.repository().to_owned(),
+                image.tag().unwrap_or_default().to_owned(),
+            ),
+        };
+        let host = reference.resolve_registry().to_owned();
+        let transport = Transport::choose(&host, image.is_loopback(), insecure).await?;
+        let base = transport.base_url(&host, &format!("v2/{}/", image.repository()))?;
+        Ok(Self {
+            http: transport.http_client()?,
+            oci: transport.oci_client()?,
+            oci_anonymous: transport.oci_client()?,
+            reference,
+            base,
+            credentials: credentials.clone(),
+            operation,
+            authorization: Mutex::default(),
+        })
+    }
+
+    /// The URL of something in the repository.
+    pub(crate) fn url(&self, path: &str, subject: &Subject) -> Result<Url, RegistryError> {
+        join(&self.base, path, "GET", subject)
+    }
+
+    /// Sends a request that oci-client cannot send, and reads the refusal if there is one.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        subject: &Subject,
+        finish: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let method_name = method_name(&method);
+        let mut builder = self.http.request(method, url.clone());
+        if self.is_own(&url)
+            && let Some(authorization) = self.authorization().await?
+        {
+            builder = builder.header(AUTHORIZATION, authorization);
+        }
+        let response = finish(builder)
+            .send()
+            .await
+            .map_err(|error| request(subject, method_name, &url).http(error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let body = self.secrets().await.clean(&short_body(response).await);
+        Err(RegistryError::Refused(Box::new(Refusal::new(
+            subject.clone(),
+            method_name,
+            clean_url(&url),
+            Some(status),
+            &body,
+        ))))
+    }
+
+    /// Upload locations may be elsewhere, and credentials never go elsewhere (distribution-spec v1.1.1, "Pushing
+    /// blobs").
+    fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// Asks whether the repository has a blob.
+    pub(crate) async fn blob_exists(
+        &self,
+        digest: Digest,
+        subject: &Subject,
+    ) -> Result<bool, RegistryError> {
+        let url = self.url(&format!("blobs/{digest}"), subject)?;
+        let client = self.oci_client().await?;
+        match client
+            .blob_exists(&self.reference, &digest.to_string())
+            .await
+        {
+            Ok(exists) => Ok(exists),
+            Err(error) => Err(request(subject, "HEAD", &url).failed(error, &self.secrets().await)),
+        }
+    }
+
+    /// Reads a manifest or an index, whose digest oci-client checks.
+    pub(crate) async fn manifest(
+        &self,
+        image: &ImageReference,
+        subject: &Subject,
+        media_types: &[&str],
+    ) -> Result<bytes::Bytes, RegistryError> {
+        let (name, reference) = match (image.digest(), image.tag()) {
+            (Some(digest), _) => {
+                let name = digest.to_string();
+                (name.clone(), self.reference.clone_with_digest(name))
+            }
+            (None, Some(tag)) => (
+                tag.to_owned(),
+                Reference::with_tag(
+                    image.host().to_owned(),
+                    image.repository().to_owned(),
+                    tag.to_owned(),
+                ),
+            ),
+            (None, None) => {
+                return Err(RegistryError::NoTagOrDigest {
+                    reference: Box::new(image.clone()),
+                });
+            }
+        };
+        let url = self.url(&format!("manifests/{name}"), subject)?;
+        let client = self.oci_client().await?;
+        let auth = self.credentials.registry_auth();
+        match client
+            .pull_manifest_raw(&reference, &auth, media_types)
+            .await
+        {
+            Ok((bytes, _)) => Ok(bytes),
+            Err(error) => Err(request(subject, "GET", &url).failed(error, &self.secrets().await)),
+        }
+    }
+
+    /// Opens a blob. The stream ends in an error if the bytes do not have the digest.
+    pub(crate) async fn blob(
+        &self,
+        digest: Digest,
+        subject: &Subject,
+    ) -> Result<oci_client::client::SizedStream, RegistryError> {
+        let url = self.url(&format!("blobs/{digest}"), subject)?;
+        let client = self.oci_client().await?;
+        match client
+            .pull_blob_stream(&self.reference, digest.to_string().as_str())
+            .await
+        {
+            Ok(stream) => Ok(stream),
+            Err(error) => Err(request(subject, "GET", &url).failed(error, &self.secrets().await)),
+        }
+    }
+
+    /// The client that says who asks, or the one that does not, as the registry wants.
+    async fn oci_client(&self) -> Result<&Client, RegistryError> {
+        Ok(match self.authorization().await? {
+            Some(_) => &self.oci,
+            None => &self.oci_anonymous,
+        })
+    }
+
+    /// The `Authorization` header, fresh enough for a request that starts now.
+    async fn authorization(&self) -> Result<Option<HeaderValue>, RegistryError> {
+        let mut current = self.authorization.lock().await;
+        if let Some((since, header)) = current.as_ref()
+            && (header.is_none() || since.elapsed() < TOKEN_MAX_AGE)
+        {
+            return Ok(header.clone());
+        }
+        let since = Instant::now();
+        let header = self.authenticate().await?;
+        *current = Some((since, header.clone()));
+        Ok(header)
+    }
+
+    async fn authenticate(&self) -> Result<Option<HeaderValue>, RegistryError> {
+        let host = self.reference.resolve_registry();
+        let subject = Subject::Registry {
+            host: host.to_owned(),
+        };
+        let ping = join(&self.base, "/v2/", "GET", &subject)?;
+        let token = if let Credentials::IdentityToken(identity_token) = &self.credentials {
+            let scope = identity::scope(&self.reference, self.operation);
+            let token =
+                identity::exchange(&self.http, &ping, &subject, &scope, identity_token).await?;
+            self.oci
+                .store_auth_if_needed(host, &RegistryAuth::Bearer(token.clone()))
+                .await;
+            Some(token)
+        } else {
+            let auth = self.credentials.registry_auth();
+            self.oci
+                .auth(&self.reference, &auth, self.operation)
+                .await
+                .map_err(|error| self.no_token(request(&subject, "GET", &ping), error))?
+        };
+        let (header, cached) = match (token, &self.credentials) {
+            (Some(token), _) => {
+                let header = HeaderValue::from_str(&format!("Bearer {token}"));
+                (
+                    header,
+                    RegistryTokenType::Bearer(RegistryToken::Token { token }),
+                )
+            }
+            (None, Credentials::Basic { username, password }) => {
+                let value = Credentials::basic_value(username, password);
+                let header = HeaderValue::from_str(&format!("Basic {value}"));
+                let cached = RegistryTokenType::Basic(username.clone(), password.clone());
+                (header, cached)
+            }
+            (None, _) => return Ok(None),
+        };
+        let mut header = header.map_err(|_| RegistryError::Authentication {
+            host: host.to_owned(),
+            message: "its token service sent a token that no header can hold".to_owned(),
+        })?;
+        header.set_sensitive(true);
+        // One token serves reading and writing: oci-client would otherwise get a second one for its questions.
+        for operation in [RegistryOperation::Pull, RegistryOperation::Push] {
+            self.oci
+                .tokens
+                .insert(&self.reference, operation, cached.clone())
+                .await;
+        }
+        Ok(Some(header))
+    }
+
+    fn no_token(
+        &self,
+        request: Request,
+        error: oci_client::errors::OciDistributionError,
+    ) -> RegistryError {
+        use oci_client::errors::OciDistributionError as E;
+        let secrets = self.credentials.secrets();
+        match error {
+            E::AuthenticationFailure(message) | E::RegistryTokenDecodeError(message) => {
+                RegistryError::Authentication {
+                    host: self.reference.resolve_registry().to_owned(),
+                    message: secrets.clean(message.trim()),
+                }
+            }
+            other => request.failed(other, &secrets),
+        }
+    }
+
+    /// The credentials' secrets and the current token.
+    async fn secrets(&self) -> Secrets {
+        let token = self
+            .authorization
+            .lock()
+            .await
+            .as_ref()
+            .and_then(|(_, header)| header.as_ref()?.to_str().ok().map(str::to_owned));
+        let token = token.and_then(|header| header.split_once(' ').map(|(_, t)| t.to_owned()));
+        self.credentials.secrets().and(token)
+    }
+}
+
+/// A URL that an answer gave, absolute or relative to the URL of the request.
+pub(crate) fn join(
+    base: &Url,
+    location: &str,
+    method: &'static str,
+    subject: &Subject,
+) -> Result<Url, RegistryError> {
+    base.join(location)
+        .map_err(|error| RegistryError::Protocol {
+            subject: Box::new(subject.clone()),
+            method,
+            url: clean_url(base),
+            problem: format!("expected a URL as location: {error}"),
+        })
+}
+
+fn request(subject: &Subject, method: &'static str, url: &Url) -> Request {
+    Request {
+        subject: subject.clone(),
+        method,
+        url: clean_url(url),
+    }
+}
+
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::HEAD => "HEAD",
+        _ => "GET",
+    }
+}
+
+/// The beginning of a body that is short by nature; what cannot be read is left out, the status says enough.
+pub(crate) async fn short_body(mut response: Response) -> String {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() >= SHORT_BODY_MAX_BYTES {
+            break;
+        }
+    }
+    body.truncate(SHORT_BODY_MAX_BYTES);
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// How the bytes go.
+#[derive(Debug, Clone, Copy)]
+struct Transport {
+    plain: bool,
+    loopback: bool,
+    verify: bool,
+}
+
+impl Transport {
+    async fn choose(host: &str, loopback: bool, insecure: bool) -> Result<Self, RegistryError> {
+        let https = Self {
+            plain: false,
+            loopback,
+            verify: !insecure,
+        };
+        let http = Self {
+            plain: true,
+            loopback,
+            verify: true,
+        };
+        if !insecure {
+            return Ok(if loopback { http } else { https });
+        }
+        let url = https.base_url(host, "v2/")?;
+        match https.http_client()?.get(url.clone()).send().await {
+            Err(error) if error.is_connect() => Ok(http),
+            Ok(_) => Ok(https),
+            Err(error) => {
+                let subject = Subject::Registry {
+                    host: host.to_owned(),
+                };
+                Err(request(&subject, "GET", &url).http(error))
+            }
+        }
+    }
+
+    fn base_url(self, host: &str, path: &str) -> Result<Url, RegistryError> {
+        let scheme = if self.plain { "http" } else { "https" };
+        Url::parse(&format!("{scheme}://{host}/{path}"))
+            .map_err(|error| RegistryError::Client(error.into()))
+    }
+
+    fn http_client(self) -> Result<reqwest::Client, RegistryError> {
+        self.with_or_without_authorities(|verify| {
+            let mut builder = reqwest::Client::builder()
+                .user_agent(USER_AGENT)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .danger_accept_invalid_certs(!verify);
+            if self.loopback {
+                builder = builder.no_proxy();
+            }
+            builder.build().map_err(Into::into)
+        })
+    }
+
+    fn oci_client(self) -> Result<Client, RegistryError> {
+        self.with_or_without_authorities(|verify| {
+            let mut config = ClientConfig {
+                protocol: if self.plain {
+                    ClientProtocol::Http
+                } else {
+                    ClientProtocol::Https
+                },
+                accept_invalid_certificates: !verify,
+                connect_timeout: Some(CONNECT_TIMEOUT),
+                read_timeout: Some(READ_TIMEOUT),
+                user_agent: USER_AGENT,
+                ..ClientConfig::default()
+            };
+            if self.loopback {
+                // oci-client cannot turn proxies off. A proxy that is set, and exempted from everything, keeps it
+                // from looking for one in the environment; loopback is never reached through a proxy.
+                config.http_proxy = Some("http://127.0.0.1:1".to_owned());
+                config.no_proxy = Some("*".to_owned());
+            }
+            Client::try_from(config).map_err(Into::into)
+        })
+    }
+
+    /// Builds a client that checks certificates where that matters.
+    ///
+    /// A client cannot be built on a system without certificate authorities, a Nix build sandbox for example, even if
+    /// all it is for is plain HTTP.
+    fn with_or_without_authorities<C>(
+        self,
+        build: impl Fn(bool) -> Result<C, Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Result<C, RegistryError> {
+        let client = match build(self.verify) {
+            Err(_) if self.plain => build(false),
+            checking => checking,
+        };
+        client.map_err(RegistryError::Client)
+    }
+}

@@ -1,0 +1,98 @@
+//! Who pushes or pulls.
+
+use crate::redact::Secrets;
+use data_encoding::BASE64;
+use oci_client::secrets::RegistryAuth;
+use std::fmt;
+
+/// What a registry is told about who asks. The `Debug` form shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// Nothing.
+    Anonymous,
+    /// A user name and a password (or an access token in its place).
+    Basic {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: String,
+    },
+    /// A token that the registry itself takes (`registrytoken` of a Docker config).
+    RegistryToken(String),
+    /// A refresh token that the registry's token service takes (`identitytoken` of a Docker config).
+    IdentityToken(String),
+}
+
+impl Credentials {
+    /// What oci-client is told; it exchanges no identity token, see [`crate::identity`].
+    pub(crate) fn registry_auth(&self) -> RegistryAuth {
+        match self {
+            Self::Anonymous | Self::IdentityToken(_) => RegistryAuth::Anonymous,
+            Self::Basic { username, password } => {
+                RegistryAuth::Basic(username.clone(), password.clone())
+            }
+            Self::RegistryToken(token) => RegistryAuth::Bearer(token.clone()),
+        }
+    }
+
+    /// The value of a Basic `Authorization` header (RFC 7617) without the scheme's name.
+    pub(crate) fn basic_value(username: &str, password: &str) -> String {
+        BASE64.encode(format!("{username}:{password}").as_bytes())
+    }
+
+    /// The texts that must appear in no message.
+    pub(crate) fn secrets(&self) -> Secrets {
+        match self {
+            Self::Anonymous => Secrets::default(),
+            Self::Basic { username, password } => {
+                Secrets::new([password.clone(), Self::basic_value(username, password)])
+            }
+            Self::RegistryToken(token) | Self::IdentityToken(token) => {
+                Secrets::new([token.clone()])
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::Basic { username, .. } => f
+                .debug_struct("Basic")
+                .field("username", username)
+                .finish_non_exhaustive(),
+            Self::RegistryToken(_) => f.write_str("RegistryToken(..)"),
+            Self::IdentityToken(_) => f.write_str("IdentityToken(..)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        for credentials in [
+            Credentials::Basic {
+                username: "ann".to_owned(),
+                password: "s3cret".to_owned(),
+            },
+            Credentials::RegistryToken("s3cret".to_owned()),
+            Credentials::IdentityToken("s3cret".to_owned()),
+        ] {
+            assert!(!format!("{credentials:?}").contains("s3cret"));
+        }
+    }
+
+    /// RFC 7617 section 2, the example.
+    #[test]
+    fn basic_value_is_that_of_the_rfc() {
+        assert_eq!(
+            Credentials::basic_value("Aladdin", "open sesame"),
+            "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+        );
+    }
+}

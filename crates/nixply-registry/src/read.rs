@@ -1,0 +1,375 @@
+//! Images in a registry, read.
+
+use crate::connection::Repository;
+use crate::push::start_runtime;
+use crate::{Credentials, RegistryError, Subject};
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use nixply_oci::{
+    Descriptor, ImageConfig, ImageIndex, ImageManifest, ImageReference, ImageSource, MediaType,
+    Platform, SourceError, StoredImage,
+};
+use oci_client::RegistryOperation;
+use oci_client::client::SizedStream;
+use oci_client::errors::DigestError;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use std::io::{self, Read};
+use tokio::runtime::Runtime;
+
+/// What is asked for under a tag.
+const MANIFEST_MEDIA_TYPES: [MediaType; 4] = [
+    MediaType::OciIndex,
+    MediaType::OciManifest,
+    MediaType::DockerManifestList,
+    MediaType::DockerManifest,
+];
+
+/// The largest config that is read into memory. Those of images with the most layers have some 100 kB.
+const CONFIG_MAX_BYTES: u64 = 16 << 20;
+
+/// An image in a registry. Its layers are read when asked for, streaming.
+#[derive(Debug)]
+pub struct RegistryImage {
+    reference: ImageReference,
+    repository: Repository,
+    image: StoredImage,
+    runtime: Runtime,
+}
+
+/// What stands under a tag or digest.
+pub(crate) enum Stored {
+    /// One image.
+    Manifest(Descriptor, Box<ImageManifest>),
+    /// Several.
+    Index(ImageIndex),
+}
+
+/// Tells manifests and indexes apart. Some do not say what they are, but only an index lists manifests.
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "mediaType")]
+    media_type: Option<MediaType>,
+    manifests: Option<IgnoredAny>,
+}
+
+impl RegistryImage {
+    /// Reads an image's manifest and config. Of an index, it reads the image for `platform`, or the only one there is.
+    ///
+    /// `insecure` means what [`PushOptions::insecure`](crate::PushOptions::insecure) does.
+    ///
+    /// # Panics
+    ///
+    /// When it, or a reader that [`ImageSource::open_layer`] gave, is used inside an asynchronous task of tokio.
+    pub fn open(
+        reference: &ImageReference,
+        platform: Option<&Platform>,
+        credentials: &Credentials,
+        insecure: bool,
+    ) -> Result<Self, RegistryError> {
+        let runtime = start_runtime()?;
+        let (repository, image) = runtime.block_on(async {
+            let repository =
+                Repository::connect(reference, credentials, insecure, RegistryOperation::Pull)
+                    .await?;
+            let (descriptor, manifest) = match repository.stored(reference).await? {
+                Stored::Manifest(descriptor, manifest) => (descriptor, manifest),
+                Stored::Index(index) => {
+                    let entry = entry_for(reference, &index, platform)?;
+                    let reference = reference.with_digest(entry.digest);
+                    match repository.stored(&reference).await? {
+                        Stored::Manifest(descriptor, manifest) => (descriptor, manifest),
+                        Stored::Index(_) => {
+                            return Err(no_such_platform(&reference, &[], platform));
+                        }
+                    }
+                }
+            };
+            let config = repository.config(&manifest.config).await?;
+            let image = StoredImage {
+                manifest_descriptor: descriptor,
+                manifest: *manifest,
+                config,
+            };
+            Ok((repository, image))
+        })?;
+        Ok(Self {
+            reference: reference.clone(),
+            repository,
+            image,
+            runtime,
+        })
+    }
+
+    /// Opens a layer's bytes; [`ImageSource::open_layer`] with this crate's error.
+    fn open_blob(&self, layer_idx: usize) -> Result<BlobReader<'_>, RegistryError> {
+        let layers = &self.image.manifest.layers;
+        let descriptor = layers
+            .get(layer_idx)
+            .ok_or_else(|| RegistryError::NoSuchLayer {
+                reference: Box::new(self.reference.clone()),
+                layer_count: layers.len(),
+                layer_idx,
+            })?;
+        let subject = Subject::Layer {
+            title: format!("{} of {}", layer_idx + 1, self.reference),
+            digest: Some(descriptor.digest.into()),
+        };
+        let stream = self
+            .runtime
+            .block_on(self.repository.blob(descriptor.digest, &subject))?;
+        Ok(BlobReader {
+            runtime: &self.runtime,
+            blob: Blob::new(stream, descriptor.size_bytes, subject),
+            segment: Bytes::new(),
+        })
+    }
+}
+
+impl ImageSource for RegistryImage {
+    fn image(&self) -> &StoredImage {
+        &self.image
+    }
+
+    fn open_layer(&self, layer_idx: usize) -> Result<Box<dyn Read + '_>, SourceError> {
+        match self.open_blob(layer_idx) {
+            Ok(reader) => Ok(Box::new(reader)),
+            Err(error) => Err(SourceError(Box::new(error))),
+        }
+    }
+}
+
+/// The index's entry for a platform, or its only image where no platform is asked for.
+///
+/// Entries without a platform, or with the platform `unknown`, are no images: signatures and attestations.
+fn entry_for<'a>(
+    reference: &ImageReference,
+    index: &'a ImageIndex,
+    wanted: Option<&Platform>,
+) -> Result<&'a Descriptor, RegistryError> {
+    let images: Vec<(&Platform, &Descriptor)> = index
+        .manifests
+        .iter()
+        .filter_map(|entry| Some((entry.platform.as_ref()?, entry)))
+        .filter(|(platform, _)| platform.os != "unknown")
+        .collect();
+    let serves = |platform: &Platform| match wanted {
+        None => true,
+        Some(wanted) => {
+            wanted.os == platform.os
+                && wanted.architecture == platform.architecture
+                && (wanted.variant.is_none() || wanted.variant == platform.variant)
+        }
+    };
+    let mut serving = images.iter().filter(|(platform, _)| serves(platform));
+    match (serving.next(), serving.next()) {
+        (Some((_, entry)), None) => Ok(entry),
+        _ => Err(no_such_platform(reference, &images, wanted)),
+    }
+}
+
+fn no_such_platform(
+    reference: &ImageReference,
+    images: &[(&Platform, &Descriptor)],
+    wanted: Option<&Platform>,
+) -> RegistryError {
+    RegistryError::NoSuchPlatform {
+        reference: Box::new(reference.clone()),
+        wanted: wanted.cloned(),
+        platforms: images
+            .iter()
+            .map(|(platform, _)| (*platform).clone())
+            .collect(),
+    }
+}
+
+impl Repository {
+    /// Reads what stands under a tag or digest.
+    pub(crate) async fn stored(&self, image: &ImageReference) -> Result<Stored, RegistryError> {
+        let subject = Subject::Image {
+            reference: Box::new(image.clone()),
+        };
+        let media_types: Vec<&str> = MANIFEST_MEDIA_TYPES.iter().map(MediaType::as_str).collect();
+        let bytes = self.manifest(image, &subject, &media_types).await?;
+        let kind: Kind = parse(&bytes, "a manifest", &subject)?;
+        if kind.manifests.is_some() {
+            return Ok(Stored::Index(parse(&bytes, "an image index", &subject)?));
+        }
+        let media_type = kind.media_type.unwrap_or(MediaType::OciManifest);
+        let manifest = parse(&bytes, "an image manifest", &subject)?;
+        Ok(Stored::Manifest(
+            Descriptor::of(media_type, &bytes),
+            Box::new(manifest),
+        ))
+    }
+
+    /// Reads a config.
+    async fn config(&self, descriptor: &Descriptor) -> Result<ImageConfig, RegistryError> {
+        let digest = descriptor.digest;
+        let subject = Subject::Config { digest };
+        if descriptor.size_bytes > CONFIG_MAX_BYTES {
+            return Err(RegistryError::SizeDiffers {
+                subject: Box::new(subject),
+                expected_bytes: CONFIG_MAX_BYTES,
+                found_bytes: descriptor.size_bytes,
+            });
+        }
+        let stream = self.blob(digest, &subject).await?;
+        let mut blob = Blob::new(stream, descriptor.size_bytes, subject.clone());
+        let mut bytes = Vec::new();
+        while let Some(segment) = blob.next().await? {
+            bytes.extend_from_slice(&segment);
+        }
+        parse(&bytes, "an image config", &subject)
+    }
+}
+
+fn parse<T: DeserializeOwned>(
+    bytes: &[u8],
+    expected: &'static str,
+    subject: &Subject,
+) -> Result<T, RegistryError> {
+    serde_json::from_slice(bytes).map_err(|source| RegistryError::Malformed {
+        subject: Box::new(subject.clone()),
+        expected,
+        source,
+    })
+}
+
+/// The bytes of a blob as they come, held against its descriptor. oci-client holds them against the digest.
+struct Blob {
+    stream: SizedStream,
+    subject: Subject,
+    size_bytes: u64,
+    read_bytes: u64,
+}
+
+impl Blob {
+    fn new(stream: SizedStream, size_bytes: u64, subject: Subject) -> Self {
+        Self {
+            stream,
+            subject,
+            size_bytes,
+            read_bytes: 0,
+        }
+    }
+
+    /// The next bytes; `None` at the end of a blob that is what its descriptor says.
+    async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        let segment = match self.stream.stream.next().await {
+            Some(Ok(segment)) => segment,
+            Some(Err(error)) => return Err(self.failed(error)),
+            None if self.read_bytes == self.size_bytes => return Ok(None),
+            None => return Err(self.wrong_size()),
+        };
+        self.read_bytes += segment.len() as u64;
+        if self.read_bytes > self.size_bytes {
+            return Err(self.wrong_size());
+        }
+        Ok(Some(segment))
+    }
+
+    fn wrong_size(&self) -> RegistryError {
+        RegistryError::SizeDiffers {
+            subject: Box::new(self.subject.clone()),
+            expected_bytes: self.size_bytes,
+            found_bytes: self.read_bytes,
+        }
+    }
+
+    fn failed(&self, error: io::Error) -> RegistryError {
+        let subject = Box::new(self.subject.clone());
+        let source = match error.into_inner() {
+            Some(inner) => inner,
+            None => "the connection broke".into(),
+        };
+        match source.downcast::<DigestError>() {
+            Ok(error) => match *error {
+                DigestError::VerificationError { expected, actual } => {
+                    RegistryError::ContentDiffers {
+                        subject,
+                        expected,
+                        found: actual,
+                    }
+                }
+                other => RegistryError::Broken {
+                    subject,
+                    source: Box::new(other),
+                },
+            },
+            Err(source) => match source.downcast::<reqwest::Error>() {
+                Ok(error) => RegistryError::Broken {
+                    subject,
+                    source: Box::new(error.without_url()),
+                },
+                Err(source) => RegistryError::Broken { subject, source },
+            },
+        }
+    }
+}
+
+/// A [`Blob`] for code that blocks.
+struct BlobReader<'a> {
+    runtime: &'a Runtime,
+    blob: Blob,
+    segment: Bytes,
+}
+
+impl Read for BlobReader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.segment.is_empty() {
+            match self.runtime.block_on(self.blob.next()) {
+                Ok(Some(segment)) => self.segment = segment,
+                Ok(None) => return Ok(0),
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        let taken = out.len().min(self.segment.len());
+        self.segment.copy_to_slice(&mut out[..taken]);
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn index(platforms: &[Option<&str>]) -> ImageIndex {
+        ImageIndex {
+            schema_version: 2,
+            media_type: None,
+            manifests: platforms
+                .iter()
+                .map(|platform| Descriptor {
+                    platform: platform.map(|text| text.parse().unwrap()),
+                    ..Descriptor::of(MediaType::OciManifest, format!("{platform:?}").as_bytes())
+                })
+                .collect(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn an_entry_is_found_by_platform_or_by_being_the_only_image() {
+        let reference: ImageReference = "h.example/a:b".parse().unwrap();
+        let entry = |platforms: &[Option<&str>], wanted: Option<&str>| {
+            let wanted: Option<Platform> = wanted.map(|text| text.parse().unwrap());
+            entry_for(&reference, &index(platforms), wanted.as_ref())
+                .map(|entry| entry.platform.as_ref().unwrap().to_string())
+                .map_err(|error| error.to_string())
+        };
+        let attested = [Some("linux/amd64"), Some("unknown/unknown"), None];
+        assert_eq!(entry(&attested, None).unwrap(), "linux/amd64");
+        let both = [Some("linux/amd64"), Some("linux/arm64/v8")];
+        assert_eq!(entry(&both, Some("linux/arm64")).unwrap(), "linux/arm64/v8");
+        assert_eq!(
+            entry(&both, None).unwrap_err(),
+            "h.example/a:b has 2 images (linux/amd64, linux/arm64/v8), expected one"
+        );
+        assert_eq!(
+            entry(&both, Some("linux/riscv64")).unwrap_err(),
+            "h.example/a:b has 2 images (linux/amd64, linux/arm64/v8), expected one for linux/riscv64"
+        );
+    }
+}
