@@ -11,16 +11,22 @@ const SHOWN_ERROR_LINES: usize = 15;
 /// The program of that name on `PATH`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| is_executable(file))
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    file.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 /// A command, ready to take its arguments.
-pub(crate) fn command<I: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = I>) -> Command {
+pub(crate) fn command<I: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = I>,
+) -> Command {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null());
     command
@@ -28,14 +34,21 @@ pub(crate) fn command<I: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl In
 
 /// Runs a command and gives back its result, whatever its exit code.
 pub(crate) fn output(command: &mut Command) -> Result<Output> {
-    command.output().with_context(|| format!("cannot start {}", shown(command)))
+    command
+        .output()
+        .with_context(|| format!("cannot start {}", shown(command)))
 }
 
 /// Runs a command that has to succeed, and gives back its standard output.
 pub(crate) fn stdout(command: &mut Command) -> Result<Vec<u8>> {
     let output = output(command)?;
     if !output.status.success() {
-        bail!("{} ended with {}\n{}", shown(command), output.status, last_lines(&output.stderr));
+        bail!(
+            "{} ended with {}\n{}",
+            shown(command),
+            output.status,
+            last_lines(&output.stderr)
+        );
     }
     Ok(output.stdout)
 }
@@ -54,7 +67,9 @@ pub(crate) fn json(command: &mut Command) -> Result<serde_json::Value> {
 
 /// Runs a command that has to succeed and talks to the developer itself.
 pub(crate) fn pass_through(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {}", shown(command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", shown(command)))?;
     if !status.success() {
         bail!("{} ended with {status}", shown(command));
     }
@@ -80,8 +95,13 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_command_and_what_it_said() {
-        let error = text(&mut command("sh", ["-c", "echo the reason >&2; exit 3"])).unwrap_err().to_string();
-        assert!(error.contains("`sh -c echo the reason >&2; exit 3` ended with exit status: 3"), "{error}");
+        let error = text(&mut command("sh", ["-c", "echo the reason >&2; exit 3"]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`sh -c echo the reason >&2; exit 3` ended with exit status: 3"),
+            "{error}"
+        );
         assert!(error.ends_with("\nthe reason"), "{error}");
     }
 

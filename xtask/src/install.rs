@@ -16,27 +16,47 @@ pub(crate) struct Tool {
     packages: &'static [&'static str],
 }
 
-pub(crate) const NIX: Tool = Tool { name: "Nix", programs: &["nix", "nix-build", "nix-store"], packages: &["nix-bin"] };
+pub(crate) const NIX: Tool = Tool {
+    name: "Nix",
+    programs: &["nix", "nix-build", "nix-store"],
+    packages: &["nix-bin"],
+};
 pub(crate) const REGISTRY: Tool = Tool {
     name: "a registry",
     programs: &["docker-registry|registry"],
     packages: &["docker-registry"],
 };
-pub(crate) const SKOPEO: Tool = Tool { name: "skopeo", programs: &["skopeo"], packages: &["skopeo"] };
+pub(crate) const SKOPEO: Tool = Tool {
+    name: "skopeo",
+    programs: &["skopeo"],
+    packages: &["skopeo"],
+};
 // Debian 13 has the client in a package of its own. dockerd looks for iptables even when told not to use it.
 pub(crate) const DOCKER: Tool = Tool {
     name: "Docker",
     programs: &["docker", "dockerd"],
     packages: &["docker.io", "docker-cli", "iptables"],
 };
-pub(crate) const PODMAN: Tool = Tool { name: "Podman", programs: &["podman"], packages: &["podman"] };
+pub(crate) const PODMAN: Tool = Tool {
+    name: "Podman",
+    programs: &["podman"],
+    packages: &["podman"],
+};
 /// Makes store paths of Debian packages; never installed elsewhere.
-pub(crate) const APT: Tool = Tool { name: "apt", programs: &["apt-get", "dpkg-deb"], packages: &[] };
+pub(crate) const APT: Tool = Tool {
+    name: "apt",
+    programs: &["apt-get", "dpkg-deb"],
+    packages: &[],
+};
 
 impl Tool {
     /// Whether all its programs are on `PATH`.
     pub(crate) fn is_here(&self) -> bool {
-        self.programs.iter().all(|alternatives| alternatives.split('|').any(|name| find_program(name).is_some()))
+        self.programs.iter().all(|alternatives| {
+            alternatives
+                .split('|')
+                .any(|name| find_program(name).is_some())
+        })
     }
 }
 
@@ -48,9 +68,14 @@ pub(crate) fn install(tools: &[Tool]) -> Vec<Tool> {
         return missing;
     }
     for tool in &missing {
-        say(format!("Installing {} ({})", tool.name, tool.packages.join(", ")));
+        say(format!(
+            "Installing {} ({})",
+            tool.name,
+            tool.packages.join(", ")
+        ));
     }
-    let installed = apt_install(&missing).or_else(|_| update_apt().and_then(|()| apt_install(&missing)));
+    let installed =
+        apt_install(&missing).or_else(|_| update_apt().and_then(|()| apt_install(&missing)));
     if let Err(error) = installed {
         say(format!("That failed: {error:#}"));
     }
@@ -61,13 +86,20 @@ fn apt_install(tools: &[Tool]) -> Result<()> {
     let packages = tools.iter().flat_map(|tool| tool.packages);
     let known: Vec<_> = packages.filter(|package| is_known(package)).collect();
     anyhow::ensure!(!known.is_empty(), "apt knows none of the packages");
-    let mut install = command("apt-get", ["install", "--yes", "-qq", "--no-install-recommends"]);
+    let mut install = command(
+        "apt-get",
+        ["install", "--yes", "-qq", "--no-install-recommends"],
+    );
     text(install.args(known).env("DEBIAN_FRONTEND", "noninteractive")).map(drop)
 }
 
 fn is_known(package: &str) -> bool {
     // Prints nothing for a package that is only mentioned by others.
-    output(&mut command("apt-cache", ["show", "--no-all-versions", package])).is_ok_and(|output| !output.stdout.is_empty())
+    output(&mut command(
+        "apt-cache",
+        ["show", "--no-all-versions", package],
+    ))
+    .is_ok_and(|output| !output.stdout.is_empty())
 }
 
 /// Whether this process may install packages, mount folders and start a container runtime.
@@ -81,7 +113,11 @@ mod tests {
 
     #[test]
     fn a_tool_is_here_when_each_of_its_programs_or_one_alternative_is() {
-        let tool = |programs| Tool { name: "x", programs, packages: &[] };
+        let tool = |programs| Tool {
+            name: "x",
+            programs,
+            packages: &[],
+        };
         assert!(tool(&["sh", "no-such-program|cat"]).is_here());
         assert!(!tool(&["sh", "no-such-program"]).is_here());
     }

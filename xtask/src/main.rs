@@ -1,11 +1,59 @@
-//! What a developer of nixply types: `cargo xtask demo`, `cargo xtask test`.
-mod command; mod debnix; mod nix; mod scratch;
-fn main() -> anyhow::Result<()> {
-    let s = scratch::Scratch::new()?;
-    let n = nix::Nix::new(s.subdir("nix")?)?;
-    let e = [debnix::Environment{name:"project-a",packages:&["bash","coreutils","findutils","grep","sed","ca-certificates","tzdata","python3"]},
-     debnix::Environment{name:"project-b",packages:&["bash","coreutils","findutils","grep","sed","ca-certificates","tzdata","redis-server"]}];
-    let r = debnix::build(&n, std::path::Path::new("fixtures/debnix"), &s.subdir("deb")?, &e)?;
-    println!("{r:?}");
-    Ok(())
+//! What a developer of nixply types: `cargo xtask demo` and `cargo xtask test` (`docs/development.md`).
+
+mod checks;
+mod command;
+mod debian_root;
+mod debnix;
+mod demo;
+mod e2e;
+mod install;
+mod nix;
+mod nixply;
+mod oci;
+mod say;
+mod scratch;
+mod services;
+mod tally;
+mod test;
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask demo             from a Nix closure to a running container, on this machine
+       cargo xtask test [SECTION]…  all tests, or some sections of them: fmt, checks, clippy, doc, unit, e2e";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let result = match words.split_first() {
+        Some((command, [])) if command == "demo" => root().and_then(|root| demo::run(&root)),
+        Some((command, sections)) if command == "test" => {
+            root().and_then(|root| test::run(&root, sections))
+        }
+        _ => {
+            say::say(USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    if let Err(error) = result {
+        say::say(format!("error: {error:#}"));
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// The root of the work tree.
+fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    Ok(here
+        .context("xtask is in a folder of the work tree")?
+        .to_owned())
+}
+
+/// Cargo's target directory, which this program was built in.
+fn target_dir() -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let dir = here.parent().and_then(Path::parent);
+    Ok(dir.context("xtask is in target/PROFILE/")?.to_owned())
 }

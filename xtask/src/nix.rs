@@ -18,7 +18,9 @@ impl Nix {
     pub(crate) fn new(conf_dir: PathBuf) -> Result<Nix> {
         // As root, Nix wants a group of build users, or to be told that there is none.
         let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-        let build_users = groups.lines().find(|line| line.starts_with("nixbld:") && !line.ends_with(':'));
+        let build_users = groups
+            .lines()
+            .find(|line| line.starts_with("nixbld:") && !line.ends_with(':'));
         let group = if build_users.is_some() { "nixbld" } else { "" };
         let settings = format!(
             "sandbox = false\nsubstituters =\nmax-jobs = auto\nbuild-users-group = {group}\n\
@@ -30,7 +32,11 @@ impl Nix {
     }
 
     /// One of Nix's programs with our settings.
-    pub(crate) fn command<I: AsRef<OsStr>>(&self, program: &str, args: impl IntoIterator<Item = I>) -> Command {
+    pub(crate) fn command<I: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        args: impl IntoIterator<Item = I>,
+    ) -> Command {
         let mut command = command::command(program, args);
         self.set_environment(&mut command);
         command
@@ -38,7 +44,10 @@ impl Nix {
 
     /// Gives our settings to a program that calls Nix.
     pub(crate) fn set_environment(&self, command: &mut Command) {
-        command.env("NIX_CONF_DIR", &self.conf_dir).env_remove("NIX_CONFIG").env_remove("NIX_REMOTE");
+        command
+            .env("NIX_CONF_DIR", &self.conf_dir)
+            .env_remove("NIX_CONFIG")
+            .env_remove("NIX_REMOTE");
     }
 
     /// Writes what `nix path-info --json` says of the closure of `root`.
@@ -50,7 +59,10 @@ impl Nix {
 
     /// The store paths of the closure of `root`, dependencies first.
     pub(crate) fn closure_paths(&self, root: &Path) -> Result<Vec<PathBuf>> {
-        let paths = command::text(self.command("nix-store", ["--query", "--requisites"]).arg(root))?;
+        let paths = command::text(
+            self.command("nix-store", ["--query", "--requisites"])
+                .arg(root),
+        )?;
         Ok(paths.lines().map(PathBuf::from).collect())
     }
 }

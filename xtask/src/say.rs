@@ -1,5 +1,8 @@
 //! The one place that prints.
-#![expect(clippy::print_stdout, reason = "a developer's command talks to its developer")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a developer's command talks to its developer"
+)]
 
 use std::fmt::Display;
 use std::io::Write;

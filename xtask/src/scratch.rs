@@ -56,8 +56,19 @@ impl Scratch {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", command::shown(service)))?;
-        self.services.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+        self.services
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(child);
         Ok(log)
+    }
+
+    /// Whether the service that was started last has ended by itself.
+    pub(crate) fn last_service_ended(&self) -> bool {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services
+            .last_mut()
+            .is_none_or(|service| !matches!(service.try_wait(), Ok(None)))
     }
 }
 
@@ -67,7 +78,10 @@ impl Drop for Scratch {
     }
 }
 
-#[expect(clippy::exit, reason = "runs in the thread of the signal handler; the main thread may wait for a program")]
+#[expect(
+    clippy::exit,
+    reason = "runs in the thread of the signal handler; the main thread may wait for a program"
+)]
 fn leave() -> ! {
     std::process::exit(130)
 }
@@ -87,7 +101,10 @@ fn clean_up(dir: &Path, services: &Mutex<Vec<Child>>) {
 
 fn stop(service: &mut Child) {
     // A negative number means the process group. The shell's own `kill` is on every system.
-    let _ = command::output(&mut command::command("sh", ["-c", &format!("kill -TERM -{}", service.id())]));
+    let _ = command::output(&mut command::command(
+        "sh",
+        ["-c", &format!("kill -TERM -{}", service.id())],
+    ));
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         if !matches!(service.try_wait(), Ok(None)) {
@@ -110,7 +127,10 @@ fn unmount_below(dir: &Path) {
 /// The fifth column of `/proc/self/mountinfo` (proc(5)) is the mount point.
 fn mount_points_below(table: &str, dir: &Path) -> Vec<String> {
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    points.filter(|point| Path::new(point).starts_with(dir)).map(str::to_owned).collect()
+    points
+        .filter(|point| Path::new(point).starts_with(dir))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -121,7 +141,9 @@ mod tests {
     fn dropping_it_ends_the_services_and_removes_the_folder() {
         let scratch = Scratch::new().unwrap();
         let dir = scratch.dir().to_owned();
-        scratch.start_service("sleeper", &mut Command::new("sleep").arg("1000").into()).unwrap();
+        scratch
+            .start_service("sleeper", Command::new("sleep").arg("1000"))
+            .unwrap();
         let pid = scratch.services.lock().unwrap()[0].id();
         let process = PathBuf::from(format!("/proc/{pid}"));
         assert!(dir.join("sleeper.log").exists());
@@ -134,6 +156,9 @@ mod tests {
     #[test]
     fn only_mounts_below_the_folder_are_taken_away() {
         let table = "22 1 0:5 / /tmp/n/docker rw - overlay overlay rw\n23 1 0:6 / /tmp/nothing rw - tmpfs tmpfs rw\n";
-        assert_eq!(mount_points_below(table, Path::new("/tmp/n")), ["/tmp/n/docker"]);
+        assert_eq!(
+            mount_points_below(table, Path::new("/tmp/n")),
+            ["/tmp/n/docker"]
+        );
     }
 }

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a service may take until it answers.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A registry on the loopback interface, speaking HTTP.
 #[derive(Debug, Clone)]
@@ -23,7 +23,9 @@ pub(crate) struct Registry {
 impl Registry {
     /// Starts an empty registry that keeps its blobs in the scratch folder.
     pub(crate) fn start(scratch: &Scratch) -> Result<Registry> {
-        let program = ["docker-registry", "registry"].iter().find_map(|name| find_program(name));
+        let program = ["docker-registry", "registry"]
+            .iter()
+            .find_map(|name| find_program(name));
         let program = program.context("there is no registry program")?;
         let dir = scratch.subdir("registry")?;
         let port = free_port()?;
@@ -37,14 +39,18 @@ impl Registry {
             ),
         )?;
         let log = scratch.start_service("registry", command(program, ["serve"]).arg(&config))?;
-        wait_until("the registry", &log, || answers(port))?;
-        Ok(Registry { host: format!("localhost:{port}") })
+        wait_until("the registry", scratch, &log, || answers(port))?;
+        Ok(Registry {
+            host: format!("localhost:{port}"),
+        })
     }
 }
 
 fn free_port() -> Result<u16> {
     // The registry takes no socket from its caller, so another program could snatch the port; then it does not answer.
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
 }
 
 fn answers(port: u16) -> bool {
@@ -70,12 +76,23 @@ impl Docker {
     /// Starts the daemon; its images are in the scratch folder.
     pub(crate) fn start(scratch: &Scratch) -> Result<Docker> {
         let dir = scratch.subdir("docker")?;
-        let docker = Docker { socket: dir.join("docker.sock"), exec_root: dir.join("exec") };
+        let docker = Docker {
+            socket: dir.join("docker.sock"),
+            exec_root: dir.join("exec"),
+        };
         let mut daemon = command("dockerd", ["--bridge=none", "--iptables=false"]);
-        daemon.arg("--host").arg(docker.host()).arg("--exec-root").arg(&docker.exec_root);
-        daemon.arg("--data-root").arg(dir.join("data")).arg("--pidfile").arg(dir.join("pid"));
+        daemon
+            .arg("--host")
+            .arg(docker.host())
+            .arg("--exec-root")
+            .arg(&docker.exec_root);
+        daemon
+            .arg("--data-root")
+            .arg(dir.join("data"))
+            .arg("--pidfile")
+            .arg(dir.join("pid"));
         let log = scratch.start_service("dockerd", &mut daemon)?;
-        wait_until("dockerd", &log, || {
+        wait_until("dockerd", scratch, &log, || {
             output(&mut docker.command(["version"])).is_ok_and(|output| output.status.success())
         })?;
         Ok(docker)
@@ -84,7 +101,9 @@ impl Docker {
     /// The `docker` client, talking to this daemon.
     pub(crate) fn command<const N: usize>(&self, args: [&str; N]) -> Command {
         let mut docker = command("docker", args);
-        docker.env("DOCKER_HOST", self.host()).env_remove("DOCKER_CONTEXT");
+        docker
+            .env("DOCKER_HOST", self.host())
+            .env_remove("DOCKER_CONTEXT");
         docker
     }
 
@@ -104,10 +123,15 @@ impl Docker {
     }
 }
 
-/// Waits until `is_up`; when that takes too long, the error holds the end of the log.
-fn wait_until(service: &str, log: &Path, is_up: impl Fn() -> bool) -> Result<()> {
+/// Waits until `is_up`; when the service ends before, or that takes too long, the error holds the end of the log.
+fn wait_until(
+    service: &str,
+    scratch: &Scratch,
+    log: &Path,
+    is_up: impl Fn() -> bool,
+) -> Result<()> {
     let start = Instant::now();
-    while start.elapsed() < START_LIMIT {
+    while start.elapsed() < START_LIMIT && !scratch.last_service_ended() {
         if is_up() {
             return Ok(());
         }
@@ -115,5 +139,8 @@ fn wait_until(service: &str, log: &Path, is_up: impl Fn() -> bool) -> Result<()>
     }
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    bail!("{service} does not answer; it said:\n{}", lines[lines.len().saturating_sub(5)..].join("\n"))
+    bail!(
+        "{service} does not answer; it said:\n{}",
+        lines[lines.len().saturating_sub(5)..].join("\n")
+    )
 }

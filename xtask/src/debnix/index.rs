@@ -31,17 +31,28 @@ pub(crate) struct PackageIndex {
 impl PackageIndex {
     /// Reads the lists of this system's own distribution; those of other archives that are configured are left out.
     pub(crate) fn of_this_system() -> Result<PackageIndex> {
-        let distribution = os_release_id(&fs::read_to_string("/etc/os-release").unwrap_or_default());
+        let distribution =
+            os_release_id(&fs::read_to_string("/etc/os-release").unwrap_or_default());
         let targets = command::text(&mut command::command(
             "apt-get",
-            ["indextargets", "--format", "$(ORIGIN) $(FILENAME)", "Created-By: Packages"],
+            [
+                "indextargets",
+                "--format",
+                "$(ORIGIN) $(FILENAME)",
+                "Created-By: Packages",
+            ],
         ))?;
         let mut index = PackageIndex::default();
         for line in targets.lines() {
-            let Some((origin, file)) = line.rsplit_once(' ') else { continue };
+            let Some((origin, file)) = line.rsplit_once(' ') else {
+                continue;
+            };
             if origin.to_lowercase() == distribution {
                 // apt may keep its lists compressed, and alone knows how.
-                index.read(&command::text(&mut command::command("/usr/lib/apt/apt-helper", ["cat-file", file]))?)?;
+                index.read(&command::text(&mut command::command(
+                    "/usr/lib/apt/apt-helper",
+                    ["cat-file", file],
+                ))?)?;
             }
         }
         if index.packages.is_empty() {
@@ -53,7 +64,9 @@ impl PackageIndex {
     /// Adds the packages of one `Packages` file (deb-src(5), Debian policy 5.3).
     pub(crate) fn read(&mut self, packages: &str) -> Result<()> {
         for paragraph in packages.split("\n\n") {
-            let Some(package) = parse_paragraph(paragraph) else { continue };
+            let Some(package) = parse_paragraph(paragraph) else {
+                continue;
+            };
             if let Some(known) = self.packages.get(&package.name)
                 && !is_newer(&package.version, &known.version)?
             {
@@ -64,7 +77,10 @@ impl PackageIndex {
         self.providers.clear();
         for package in self.packages.values() {
             for provided in &package.provides {
-                self.providers.entry(provided.clone()).or_default().push(package.name.clone());
+                self.providers
+                    .entry(provided.clone())
+                    .or_default()
+                    .push(package.name.clone());
             }
         }
         Ok(())
@@ -72,30 +88,47 @@ impl PackageIndex {
 
     /// The package of that name.
     pub(crate) fn get(&self, name: &str) -> Result<&Package> {
-        self.packages.get(name).with_context(|| format!("there is no package {name} here"))
+        self.packages
+            .get(name)
+            .with_context(|| format!("there is no package {name} here"))
     }
 
     /// The first alternative that is a package, else the first package that provides one.
     pub(crate) fn choose(&self, alternatives: &[String]) -> Option<&Package> {
         let real = alternatives.iter().find_map(|name| self.packages.get(name));
-        let mut providers = alternatives.iter().filter_map(|name| self.providers.get(name)).flatten();
+        let mut providers = alternatives
+            .iter()
+            .filter_map(|name| self.providers.get(name))
+            .flatten();
         real.or_else(|| providers.find_map(|name| self.packages.get(name)))
     }
 }
 
 fn parse_paragraph(paragraph: &str) -> Option<Package> {
     let mut fields = BTreeMap::new();
-    for line in paragraph.lines().filter(|line| !line.starts_with([' ', '\t'])) {
+    for line in paragraph
+        .lines()
+        .filter(|line| !line.starts_with([' ', '\t']))
+    {
         let (field, value) = line.split_once(':')?;
         fields.insert(field, value.trim());
     }
     let name = fields.get("Package")?.to_string();
-    let depends = ["Pre-Depends", "Depends"].iter().filter_map(|field| fields.get(field));
+    let depends = ["Pre-Depends", "Depends"]
+        .iter()
+        .filter_map(|field| fields.get(field));
     Some(Package {
         version: fields.get("Version")?.to_string(),
-        source: fields.get("Source").map_or_else(|| name.clone(), |source| first_word(source)),
-        depends: depends.flat_map(|clauses| clauses.split(',')).map(|clause| clause.split('|').map(first_word).collect()).collect(),
-        provides: fields.get("Provides").map_or_else(Vec::new, |names| names.split(',').map(first_word).collect()),
+        source: fields
+            .get("Source")
+            .map_or_else(|| name.clone(), |source| first_word(source)),
+        depends: depends
+            .flat_map(|clauses| clauses.split(','))
+            .map(|clause| clause.split('|').map(first_word).collect())
+            .collect(),
+        provides: fields
+            .get("Provides")
+            .map_or_else(Vec::new, |names| names.split(',').map(first_word).collect()),
         file_name: fields.get("Filename")?.rsplit('/').next()?.to_owned(),
         sha256: fields.get("SHA256")?.to_string(),
         name,
@@ -104,14 +137,22 @@ fn parse_paragraph(paragraph: &str) -> Option<Package> {
 
 /// `libc6:any (>= 2.36)` is the package `libc6`.
 fn first_word(relation: &str) -> String {
-    relation.trim().split([' ', '(', ':']).next().unwrap_or_default().to_owned()
+    relation
+        .trim()
+        .split([' ', '(', ':'])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn is_newer(version: &str, than: &str) -> Result<bool> {
     if version == than {
         return Ok(false);
     }
-    let comparison = command::output(&mut command::command("dpkg", ["--compare-versions", version, "gt", than]))?;
+    let comparison = command::output(&mut command::command(
+        "dpkg",
+        ["--compare-versions", version, "gt", than],
+    ))?;
     Ok(comparison.status.success())
 }
 
@@ -132,11 +173,30 @@ mod tests {
     #[test]
     fn a_paragraph_is_read() {
         let mut index = PackageIndex::default();
-        index.read(&format!("{BASH}\n{}", BASH.replace("Package: bash", "Package: zsh"))).unwrap();
+        index
+            .read(&format!(
+                "{BASH}\n{}",
+                BASH.replace("Package: bash", "Package: zsh")
+            ))
+            .unwrap();
         let bash = index.get("bash").unwrap();
-        assert_eq!((bash.version.as_str(), bash.source.as_str()), ("5.2-1", "bash-src"));
-        assert_eq!(bash.depends, [vec!["libc6"], vec!["libtinfo6"], vec!["base-files"], vec!["debianutils", "other"]]);
-        assert_eq!((bash.file_name.as_str(), bash.sha256.as_str()), ("bash_5.2-1_amd64.deb", "00ff"));
+        assert_eq!(
+            (bash.version.as_str(), bash.source.as_str()),
+            ("5.2-1", "bash-src")
+        );
+        assert_eq!(
+            bash.depends,
+            [
+                vec!["libc6"],
+                vec!["libtinfo6"],
+                vec!["base-files"],
+                vec!["debianutils", "other"]
+            ]
+        );
+        assert_eq!(
+            (bash.file_name.as_str(), bash.sha256.as_str()),
+            ("bash_5.2-1_amd64.deb", "00ff")
+        );
         assert!(index.get("dash").is_err());
     }
 
@@ -144,13 +204,28 @@ mod tests {
     fn an_alternative_that_exists_wins_over_one_that_is_only_provided() {
         let mut index = PackageIndex::default();
         index.read(BASH).unwrap();
-        assert_eq!(index.choose(&["sh".to_owned(), "bash".to_owned()]).unwrap().name, "bash");
-        assert_eq!(index.choose(&["dash".to_owned(), "shell".to_owned()]).unwrap().name, "bash");
+        assert_eq!(
+            index
+                .choose(&["sh".to_owned(), "bash".to_owned()])
+                .unwrap()
+                .name,
+            "bash"
+        );
+        assert_eq!(
+            index
+                .choose(&["dash".to_owned(), "shell".to_owned()])
+                .unwrap()
+                .name,
+            "bash"
+        );
         assert_eq!(index.choose(&["dash".to_owned()]), None);
     }
 
     #[test]
     fn the_distribution_is_told_by_its_id() {
-        assert_eq!(os_release_id("NAME=\"x\"\nID=\"Ubuntu\"\nVERSION_ID=1\n"), "ubuntu");
+        assert_eq!(
+            os_release_id("NAME=\"x\"\nID=\"Ubuntu\"\nVERSION_ID=1\n"),
+            "ubuntu"
+        );
     }
 }

@@ -33,15 +33,16 @@ pub(crate) fn build(
     work_dir: &Path,
     environments: &[Environment],
 ) -> Result<Vec<PathBuf>> {
-    let index = match PackageIndex::of_this_system() {
-        Ok(index) => index,
-        Err(_) => {
-            update_apt()?;
-            PackageIndex::of_this_system()?
-        }
-    };
+    let index = PackageIndex::of_this_system().or_else(|_| {
+        update_apt()?;
+        PackageIndex::of_this_system()
+    })?;
     let mut wanted = TOOLS.to_vec();
-    wanted.extend(environments.iter().flat_map(|environment| environment.packages));
+    wanted.extend(
+        environments
+            .iter()
+            .flat_map(|environment| environment.packages),
+    );
     let units = resolve::resolve(&index, &wanted)?;
 
     let debs = store_paths_of_debs(nix, &units)?;
@@ -51,8 +52,14 @@ pub(crate) fn build(
     }
 
     let lock = work_dir.join("lock.json");
-    fs::write(&lock, serde_json::to_vec_pretty(&lock_of(&units, &debs, environments)?)?)?;
-    environments.iter().map(|environment| build_one(nix, fixture_dir, work_dir, &lock, environment)).collect()
+    fs::write(
+        &lock,
+        serde_json::to_vec_pretty(&lock_of(&units, &debs, environments)?)?,
+    )?;
+    environments
+        .iter()
+        .map(|environment| build_one(nix, fixture_dir, work_dir, &lock, environment))
+        .collect()
 }
 
 fn build_one(
@@ -63,7 +70,12 @@ fn build_one(
     environment: &Environment,
 ) -> Result<PathBuf> {
     let mut build = nix.command("nix-build", [fixture_dir.join("debnix.nix")]);
-    build.arg("--arg").arg("lock").arg(lock).arg("--attr").arg(format!("environments.{}", environment.name));
+    build
+        .arg("--arg")
+        .arg("lock")
+        .arg(lock)
+        .arg("--attr")
+        .arg(format!("environments.{}", environment.name));
     build.arg("--out-link").arg(work_dir.join(environment.name));
     Ok(PathBuf::from(command::text(&mut build)?))
 }
@@ -74,20 +86,32 @@ pub(crate) fn update_apt() -> Result<()> {
 }
 
 /// Where each `.deb` is in the store, once it is added: Nix derives the path from the SHA-256 that apt's lists name.
-fn store_paths_of_debs<'a>(nix: &Nix, units: &'a BTreeMap<String, Unit>) -> Result<BTreeMap<&'a str, PathBuf>> {
+fn store_paths_of_debs<'a>(
+    nix: &Nix,
+    units: &'a BTreeMap<String, Unit>,
+) -> Result<BTreeMap<&'a str, PathBuf>> {
     let packages = units.values().flat_map(|unit| &unit.packages);
     packages
         .map(|package| {
             let name = store_name(&package.file_name);
-            let mut print = nix.command("nix-store", ["--print-fixed-path", "sha256", &package.sha256, &name]);
-            Ok((package.name.as_str(), PathBuf::from(command::text(&mut print)?)))
+            let mut print = nix.command(
+                "nix-store",
+                ["--print-fixed-path", "sha256", &package.sha256, &name],
+            );
+            Ok((
+                package.name.as_str(),
+                PathBuf::from(command::text(&mut print)?),
+            ))
         })
         .collect()
 }
 
 fn invalid_paths(nix: &Nix, debs: &BTreeMap<&str, PathBuf>) -> Result<Vec<PathBuf>> {
     let mut check = nix.command("nix-store", ["--check-validity", "--print-invalid"]);
-    Ok(command::text(check.args(debs.values()))?.lines().map(PathBuf::from).collect())
+    Ok(command::text(check.args(debs.values()))?
+        .lines()
+        .map(PathBuf::from)
+        .collect())
 }
 
 /// Downloads the `.deb` files that the store lacks, with apt, and adds them to the store.
@@ -101,12 +125,22 @@ fn download(
     let download_dir = work_dir.join("debs");
     fs::create_dir_all(&download_dir)?;
     let packages = units.values().flat_map(|unit| &unit.packages);
-    let packages: Vec<_> = packages.filter(|package| missing.contains(&debs[package.name.as_str()])).collect();
-    let mut fetch = command::command("apt-get", ["download", "-qq", "--option", "APT::Sandbox::User=root"]);
-    fetch.args(packages.iter().map(|package| format!("{}={}", package.name, package.version)));
+    let packages: Vec<_> = packages
+        .filter(|package| missing.contains(&debs[package.name.as_str()]))
+        .collect();
+    let mut fetch = command::command(
+        "apt-get",
+        ["download", "-qq", "--option", "APT::Sandbox::User=root"],
+    );
+    fetch.args(
+        packages
+            .iter()
+            .map(|package| format!("{}={}", package.name, package.version)),
+    );
     // Archives drop versions as soon as they are superseded: the lists of this machine may be too old.
-    command::stdout(fetch.current_dir(&download_dir))
-        .context("apt has no such version any more? `apt-get update` brings its lists up to date")?;
+    command::stdout(fetch.current_dir(&download_dir)).context(
+        "apt has no such version any more? `apt-get update` brings its lists up to date",
+    )?;
 
     let mut files = Vec::new();
     for package in &packages {
@@ -114,16 +148,28 @@ fn download(
         let prefix = format!("{}_", package.name);
         let file = fs::read_dir(&download_dir)?
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|file| file.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(&prefix)))
+            .find(|file| {
+                file.file_name()
+                    .and_then(OsStr::to_str)
+                    .is_some_and(|name| name.starts_with(&prefix))
+            })
             .with_context(|| format!("apt did not download {}", package.name))?;
         let named = work_dir.join(store_name(&package.file_name));
         fs::rename(file, &named)?;
         files.push(named);
     }
-    let added = command::text(nix.command("nix-store", ["--add-fixed", "sha256"]).args(&files))?;
+    let added = command::text(
+        nix.command("nix-store", ["--add-fixed", "sha256"])
+            .args(&files),
+    )?;
     for (package, path) in packages.iter().zip(added.lines()) {
         let expected = &debs[package.name.as_str()];
-        ensure!(Path::new(path) == expected, "{} has not the SHA-256 {}", package.file_name, package.sha256);
+        ensure!(
+            Path::new(path) == expected,
+            "{} has not the SHA-256 {}",
+            package.file_name,
+            package.sha256
+        );
     }
     files.iter().try_for_each(fs::remove_file)?;
     Ok(())
@@ -137,19 +183,32 @@ fn lock_of(
     let unit_of = |package: &&str| {
         let has = |unit: &Unit| unit.packages.iter().any(|member| member.name == *package);
         let found = units.iter().find(|(_, unit)| has(unit));
-        found.map(|(name, _)| name.clone()).with_context(|| format!("{package} is in no unit"))
+        found
+            .map(|(name, _)| name.clone())
+            .with_context(|| format!("{package} is in no unit"))
     };
     let mut members = BTreeMap::new();
     for environment in environments {
-        let units: Vec<String> = environment.packages.iter().map(unit_of).collect::<Result<_>>()?;
+        let units: Vec<String> = environment
+            .packages
+            .iter()
+            .map(unit_of)
+            .collect::<Result<_>>()?;
         members.insert(environment.name, units);
     }
     let units: BTreeMap<_, _> = units
         .iter()
         .map(|(name, unit)| {
-            let debs: Vec<_> = unit.packages.iter().map(|package| &debs[package.name.as_str()]).collect();
+            let debs: Vec<_> = unit
+                .packages
+                .iter()
+                .map(|package| &debs[package.name.as_str()])
+                .collect();
             let store_name = store_name(&format!("{name}-{}", unit.version));
-            (name, json!({ "name": store_name, "debs": debs, "deps": unit.deps }))
+            (
+                name,
+                json!({ "name": store_name, "debs": debs, "deps": unit.deps }),
+            )
         })
         .collect();
     Ok(json!({ "units": units, "environments": members }))
@@ -158,7 +217,9 @@ fn lock_of(
 /// The characters that Nix allows in a name; every other one becomes a dash.
 fn store_name(name: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+-._?=".contains(c);
-    name.chars().map(|c| if allowed(c) { c } else { '-' }).collect()
+    name.chars()
+        .map(|c| if allowed(c) { c } else { '-' })
+        .collect()
 }
 
 #[cfg(test)]
@@ -167,7 +228,10 @@ mod tests {
 
     #[test]
     fn names_hold_only_what_nix_allows() {
-        assert_eq!(store_name("libstdc++6_12.2.0-14+deb12u1~x:y.deb"), "libstdc++6_12.2.0-14+deb12u1-x-y.deb");
+        assert_eq!(
+            store_name("libstdc++6_12.2.0-14+deb12u1~x:y.deb"),
+            "libstdc++6_12.2.0-14+deb12u1-x-y.deb"
+        );
     }
 
     #[test]
@@ -188,7 +252,10 @@ mod tests {
         };
         let units = BTreeMap::from([("python3".to_owned(), unit)]);
         let debs = BTreeMap::from([("python3", "/a".into()), ("python3-minimal", "/b".into())]);
-        let environments = [Environment { name: "one", packages: &["python3-minimal"] }];
+        let environments = [Environment {
+            name: "one",
+            packages: &["python3-minimal"],
+        }];
         assert_eq!(
             lock_of(&units, &debs, &environments).unwrap(),
             json!({
@@ -196,7 +263,10 @@ mod tests {
                 "environments": { "one": ["python3"] },
             })
         );
-        let unknown = [Environment { name: "one", packages: &["perl"] }];
+        let unknown = [Environment {
+            name: "one",
+            packages: &["perl"],
+        }];
         assert!(lock_of(&units, &debs, &unknown).is_err());
     }
 }

@@ -9,9 +9,26 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Packages that serve dpkg's maintainer scripts, or a running Debian system, or hold no files: no program that runs in
 /// a container needs them.
 const NOT_NEEDED: &[&str] = &[
-    "adduser", "base-files", "base-passwd", "debconf", "debianutils", "dpkg", "init-system-helpers", "install-info",
-    "libc-bin", "lsb-base", "mailcap", "media-types", "mime-support", "netbase", "perl-base", "procps",
-    "readline-common", "sensible-utils", "sysvinit-utils", "ucf",
+    "adduser",
+    "base-files",
+    "base-passwd",
+    "debconf",
+    "debianutils",
+    "dpkg",
+    "init-system-helpers",
+    "install-info",
+    "libc-bin",
+    "lsb-base",
+    "mailcap",
+    "media-types",
+    "mime-support",
+    "netbase",
+    "perl-base",
+    "procps",
+    "readline-common",
+    "sensible-utils",
+    "sysvinit-utils",
+    "ucf",
 ];
 
 /// One or more packages that become one store path.
@@ -35,11 +52,17 @@ pub(crate) fn resolve(index: &PackageIndex, wanted: &[&str]) -> Result<BTreeMap<
         groups.entry(group_of(package)).or_default().push(package);
     }
     let mut graph: DiGraph<&str, ()> = DiGraph::new();
-    let nodes: BTreeMap<&str, NodeIndex> =
-        groups.keys().map(|group| (group.as_str(), graph.add_node(group.as_str()))).collect();
+    let nodes: BTreeMap<&str, NodeIndex> = groups
+        .keys()
+        .map(|group| (group.as_str(), graph.add_node(group.as_str())))
+        .collect();
     for (package, depends) in needed.values() {
         for depend in depends {
-            graph.update_edge(nodes[group_of(package).as_str()], nodes[group_of(depend).as_str()], ());
+            graph.update_edge(
+                nodes[group_of(package).as_str()],
+                nodes[group_of(depend).as_str()],
+                (),
+            );
         }
     }
 
@@ -47,20 +70,39 @@ pub(crate) fn resolve(index: &PackageIndex, wanted: &[&str]) -> Result<BTreeMap<
     let components = tarjan_scc(&graph);
     let mut unit_of: BTreeMap<NodeIndex, String> = BTreeMap::new();
     for component in &components {
-        let group = component.iter().map(|node| graph[*node]).min_by_key(|group| (group.starts_with("lib"), *group));
+        let group = component
+            .iter()
+            .map(|node| graph[*node])
+            .min_by_key(|group| (group.starts_with("lib"), *group));
         let name = unit_name(group.context("a component has at least one group")?);
         unit_of.extend(component.iter().map(|node| (*node, name.clone())));
     }
     let mut units = BTreeMap::new();
     for component in &components {
-        let mut packages: Vec<Package> =
-            component.iter().flat_map(|node| &groups[graph[*node]]).map(|package| (*package).clone()).collect();
+        let mut packages: Vec<Package> = component
+            .iter()
+            .flat_map(|node| &groups[graph[*node]])
+            .map(|package| (*package).clone())
+            .collect();
         packages.sort_by(|a, b| a.name.cmp(&b.name));
         let name = unit_of[&component[0]].clone();
         let neighbors = component.iter().flat_map(|node| graph.neighbors(*node));
-        let deps = neighbors.map(|node| unit_of[&node].clone()).filter(|dep| *dep != name).collect();
-        let leading = packages.iter().find(|package| unit_name(&package.name) == name).unwrap_or(&packages[0]);
-        units.insert(name, Unit { version: leading.version.clone(), packages, deps });
+        let deps = neighbors
+            .map(|node| unit_of[&node].clone())
+            .filter(|dep| *dep != name)
+            .collect();
+        let leading = packages
+            .iter()
+            .find(|package| unit_name(&package.name) == name)
+            .unwrap_or(&packages[0]);
+        units.insert(
+            name,
+            Unit {
+                version: leading.version.clone(),
+                packages,
+                deps,
+            },
+        );
     }
     Ok(units)
 }
@@ -71,7 +113,10 @@ fn reachable<'a>(
     wanted: &[&str],
 ) -> Result<BTreeMap<&'a str, (&'a Package, Vec<&'a Package>)>> {
     let mut needed = BTreeMap::new();
-    let mut open = wanted.iter().map(|name| index.get(name)).collect::<Result<Vec<_>>>()?;
+    let mut open = wanted
+        .iter()
+        .map(|name| index.get(name))
+        .collect::<Result<Vec<_>>>()?;
     while let Some(package) = open.pop() {
         if needed.contains_key(package.name.as_str()) {
             continue;
@@ -82,7 +127,9 @@ fn reachable<'a>(
                 continue;
             }
             let chosen = index.choose(alternatives);
-            let chosen = chosen.with_context(|| format!("{} depends on {alternatives:?}: not here", package.name))?;
+            let chosen = chosen.with_context(|| {
+                format!("{} depends on {alternatives:?}: not here", package.name)
+            })?;
             depends.push(chosen);
             open.push(chosen);
         }
@@ -99,12 +146,20 @@ fn is_not_needed(package: &str) -> bool {
 /// Python looks for its library below its own prefix, so all packages of the interpreter have to be one tree.
 fn group_of(package: &Package) -> String {
     let is_python = package.source == "python3-defaults" || package.source.starts_with("python3.");
-    if is_python { "python3".to_owned() } else { package.name.clone() }
+    if is_python {
+        "python3".to_owned()
+    } else {
+        package.name.clone()
+    }
 }
 
 /// `debnix.nix` knows the C library by this name.
 fn unit_name(group: &str) -> String {
-    if group.starts_with("libc6") { "glibc".to_owned() } else { group.to_owned() }
+    if group.starts_with("libc6") {
+        "glibc".to_owned()
+    } else {
+        group.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -129,10 +184,22 @@ mod tests {
     }
 
     fn shape(units: &BTreeMap<String, Unit>) -> Vec<String> {
-        let names = |unit: &Unit| unit.packages.iter().map(|package| package.name.clone()).collect::<Vec<_>>().join("+");
+        let names = |unit: &Unit| {
+            unit.packages
+                .iter()
+                .map(|package| package.name.clone())
+                .collect::<Vec<_>>()
+                .join("+")
+        };
         units
             .iter()
-            .map(|(name, unit)| format!("{name} = {} -> {}", names(unit), unit.deps.iter().cloned().collect::<Vec<_>>().join(" ")))
+            .map(|(name, unit)| {
+                format!(
+                    "{name} = {} -> {}",
+                    names(unit),
+                    unit.deps.iter().cloned().collect::<Vec<_>>().join(" ")
+                )
+            })
             .collect()
     }
 
@@ -145,7 +212,10 @@ mod tests {
             "unused unused libc6",
         ]);
         let units = resolve(&index, &["bash"]).unwrap();
-        assert_eq!(shape(&units), ["bash = bash -> glibc", "glibc = libc6+libgcc-s1 -> "]);
+        assert_eq!(
+            shape(&units),
+            ["bash = bash -> glibc", "glibc = libc6+libgcc-s1 -> "]
+        );
         assert_eq!(units["glibc"].version, "1-libc6");
     }
 
@@ -171,7 +241,9 @@ mod tests {
 
     #[test]
     fn a_dependency_that_does_not_exist_is_named() {
-        let error = resolve(&index(&["bash bash nothing"]), &["bash"]).unwrap_err().to_string();
+        let error = resolve(&index(&["bash bash nothing"]), &["bash"])
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "bash depends on [\"nothing\"]: not here");
     }
 }

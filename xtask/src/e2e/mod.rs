@@ -1,0 +1,279 @@
+//! End to end: real closures by real Nix, the real command, a real registry, real containers.
+//!
+//! Each step is one function that fails with an error. What a step needs is declared beside it; where that cannot be
+//! had, the step is reported as skipped.
+
+mod closures;
+mod containers;
+mod registry;
+mod repeat;
+
+use crate::debnix::{self, Environment};
+use crate::install::{self, APT, DOCKER, NIX, PODMAN, REGISTRY, SKOPEO, Tool};
+use crate::nix::Nix;
+use crate::nixply::Nixply;
+use crate::say::say;
+use crate::scratch::Scratch;
+use crate::services::{Docker, Registry};
+use crate::tally::Tally;
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What a step needs of this machine.
+#[derive(Debug, Clone, Copy)]
+enum Need {
+    Registry,
+    Docker,
+    Go,
+    Root,
+    Tool(Tool),
+}
+
+/// A name, what it needs, and the step itself.
+type Step = (&'static str, &'static [Need], fn(&World) -> Result<()>);
+
+const STEPS: &[Step] = &[
+    (
+        "nixply asks Nix for the closure of a store path",
+        &[],
+        closures::of_a_store_path,
+    ),
+    (
+        "every form of a closure gives the same plan",
+        &[],
+        closures::every_form,
+    ),
+    (
+        "a newer Nix gives the same plan",
+        &[Need::Root],
+        closures::of_a_newer_nix,
+    ),
+    (
+        "a path that is not built is refused",
+        &[],
+        closures::of_a_path_that_is_not_built,
+    ),
+    (
+        "a pushed image has the digest that was printed",
+        &[Need::Registry, Need::Tool(SKOPEO)],
+        registry::digest,
+    ),
+    (
+        "pushing again uploads nothing",
+        &[Need::Registry],
+        registry::again,
+    ),
+    (
+        "projects share layers",
+        &[Need::Registry],
+        registry::sharing,
+    ),
+    (
+        "crane validates a pushed image",
+        &[Need::Registry, Need::Go],
+        registry::crane,
+    ),
+    (
+        "verify accepts a pushed image and names a damaged file",
+        &[Need::Registry],
+        registry::verify,
+    ),
+    (
+        "docker pulls and runs a pushed image",
+        &[Need::Registry, Need::Docker],
+        containers::docker_pull,
+    ),
+    (
+        "docker loads every kind of archive",
+        &[Need::Docker],
+        containers::docker_load,
+    ),
+    (
+        "podman loads every kind of archive",
+        &[Need::Root, Need::Tool(PODMAN)],
+        containers::podman_load,
+    ),
+    (
+        "skopeo reads every kind of archive",
+        &[Need::Tool(SKOPEO)],
+        containers::skopeo_copy,
+    ),
+    (
+        "nixply loads into docker",
+        &[Need::Docker],
+        containers::load_into_docker,
+    ),
+    (
+        "nixply loads into podman",
+        &[Need::Root, Need::Tool(PODMAN)],
+        containers::load_into_podman,
+    ),
+    (
+        "nixply loads into containerd",
+        &[Need::Docker],
+        containers::load_into_containerd,
+    ),
+    (
+        "the surroundings do not show in the digest",
+        &[],
+        repeat::surroundings,
+    ),
+    (
+        "the number of threads does not show in the digest",
+        &[],
+        repeat::threads,
+    ),
+    (
+        "another file system and hard links do not show in the digest",
+        &[],
+        repeat::copies_of_the_store,
+    ),
+];
+
+const ENVIRONMENTS: &[Environment] = &[
+    Environment {
+        name: "shell",
+        packages: &["bash", "coreutils"],
+    },
+    Environment {
+        name: "python",
+        packages: &["bash", "coreutils", "python3", "ca-certificates", "tzdata"],
+    },
+];
+
+/// A store path to make an image of.
+#[derive(Debug)]
+struct Project {
+    /// The store path that has all others in its closure.
+    root: PathBuf,
+    /// The file with `nix path-info --json` of its closure.
+    closure: PathBuf,
+}
+
+/// Everything that steps share.
+struct World {
+    scratch: Scratch,
+    nix: Nix,
+    nixply: Nixply,
+    fixture_dir: PathBuf,
+    registry: Result<Registry>,
+    docker: Result<Docker>,
+    /// Small: a shell and its libraries.
+    shell: Project,
+    /// Middle-sized: what a real project looks like.
+    python: Project,
+}
+
+/// Runs all steps.
+pub(crate) fn run(root: &Path, tally: &mut Tally) -> Result<()> {
+    let missing: Vec<_> = [NIX, APT]
+        .iter()
+        .filter(|tool| !tool.is_here())
+        .map(|tool| tool.name)
+        .collect();
+    if !missing.is_empty() {
+        let reason = format!("without {} there are no store paths", missing.join(" and "));
+        for (name, ..) in STEPS {
+            tally.skip(name, &reason);
+        }
+        return Ok(());
+    }
+    let world = World::new(root)?;
+    for (name, needs, step) in STEPS {
+        if let Some(reason) = needs.iter().find_map(|need| world.lacks(*need)) {
+            say(format!("skipped: {name}"));
+            tally.skip(name, &reason);
+            continue;
+        }
+        let start = Instant::now();
+        match step(&world) {
+            Ok(()) => {
+                say(format!(
+                    "ok: {name} ({:.1} s)",
+                    start.elapsed().as_secs_f64()
+                ));
+                tally.pass();
+            }
+            Err(error) => {
+                say(format!("FAILED: {name}\n{error:#}"));
+                tally.fail(name);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl World {
+    fn new(root: &Path) -> Result<World> {
+        let scratch = Scratch::new()?;
+        let nix = Nix::new(scratch.subdir("nix")?)?;
+        let nixply = Nixply::build(root, nix.clone())?;
+        let fixture_dir = root.join("fixtures/debnix");
+        let roots = debnix::build(&nix, &fixture_dir, &scratch.subdir("debnix")?, ENVIRONMENTS)
+            .context("cannot make store paths of Debian packages")?;
+        let mut projects = Vec::new();
+        for (environment, root) in ENVIRONMENTS.iter().zip(roots) {
+            let closure = scratch.dir().join(format!("{}.json", environment.name));
+            nix.write_closure(&root, &closure)?;
+            projects.push(Project { root, closure });
+        }
+        let (Some(python), Some(shell)) = (projects.pop(), projects.pop()) else {
+            anyhow::bail!("there are two environments");
+        };
+        let registry = ensure_tool(REGISTRY).and_then(|()| Registry::start(&scratch));
+        let docker = ensure_tool(DOCKER).and_then(|()| {
+            ensure!(install::is_root(), "only root can start dockerd");
+            Docker::start(&scratch)
+        });
+        Ok(World {
+            scratch,
+            nix,
+            nixply,
+            fixture_dir,
+            registry,
+            docker,
+            shell,
+            python,
+        })
+    }
+
+    /// Why a need is not met; nothing when it is.
+    fn lacks(&self, need: Need) -> Option<String> {
+        let reason = |result: &Result<()>| result.as_ref().err().map(|error| format!("{error:#}"));
+        match need {
+            Need::Registry => self
+                .registry
+                .as_ref()
+                .err()
+                .map(|error| format!("{error:#}")),
+            Need::Docker => self.docker.as_ref().err().map(|error| format!("{error:#}")),
+            Need::Go => crate::command::find_program("go")
+                .is_none()
+                .then(|| "Go is not installed".to_owned()),
+            Need::Root => (!install::is_root()).then(|| "not run as root".to_owned()),
+            Need::Tool(tool) => reason(&ensure_tool(tool)),
+        }
+    }
+
+    /// A reference into the registry; only for steps that need one.
+    fn reference(&self, name: &str) -> Result<String> {
+        let registry = self
+            .registry
+            .as_ref()
+            .map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        Ok(format!("{}/{name}", registry.host))
+    }
+
+    /// The Docker daemon; only for steps that need one.
+    fn docker(&self) -> Result<&Docker> {
+        self.docker
+            .as_ref()
+            .map_err(|error| anyhow::anyhow!("{error:#}"))
+    }
+}
+
+fn ensure_tool(tool: Tool) -> Result<()> {
+    ensure!(tool.is_here(), "{} is not installed", tool.name);
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! `cargo xtask test`: everything that has to hold, in sections.
+
+use crate::checks::CHECKS;
+use crate::command::{self, command};
+use crate::e2e;
+use crate::install::{self, DOCKER, NIX, PODMAN, REGISTRY, SKOPEO};
+use crate::say::say;
+use crate::tally::Tally;
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
+
+/// What a section does.
+enum Work {
+    /// It passes or fails as a whole.
+    Whole(fn(&Path) -> Result<()>),
+    /// It counts what it does itself, and fails as a whole when it cannot go on.
+    Counted(fn(&Path, &mut Tally) -> Result<()>),
+}
+
+/// The name on the command line, what it is, and how it runs.
+type Section = (&'static str, &'static str, Work);
+
+const SECTIONS: &[Section] = &[
+    (
+        "fmt",
+        "formatting",
+        Work::Whole(|root| cargo(root, &["fmt", "--all", "--check"], &[])),
+    ),
+    (
+        "checks",
+        "the shape of the workspace",
+        Work::Counted(checks),
+    ),
+    (
+        "clippy",
+        "lints",
+        Work::Whole(|root| {
+            let args = "clippy --workspace --all-targets --locked --quiet -- -D warnings";
+            cargo(root, &words(args), &[])
+        }),
+    ),
+    (
+        "doc",
+        "documentation",
+        Work::Whole(|root| {
+            let args = "doc --workspace --no-deps --locked --quiet";
+            cargo(root, &words(args), &[("RUSTDOCFLAGS", "-D warnings")])
+        }),
+    ),
+    (
+        "unit",
+        "unit, property, golden and snapshot tests",
+        Work::Counted(cargo_test),
+    ),
+    (
+        "e2e",
+        "end to end: real Nix, real registry, real containers",
+        Work::Counted(e2e::run),
+    ),
+];
+
+/// Runs the named sections, or all of them.
+pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !SECTIONS.iter().any(|(section, ..)| section == name))
+    {
+        let known: Vec<_> = SECTIONS.iter().map(|(section, ..)| *section).collect();
+        bail!(
+            "there is no section `{unknown}`; there are {}",
+            known.join(", ")
+        );
+    }
+    let mut tally = Tally::default();
+    let start = Instant::now();
+    if names.is_empty() || names.iter().any(|name| name == "unit" || name == "e2e") {
+        for missing in install::install(&[NIX, REGISTRY, SKOPEO, DOCKER, PODMAN]) {
+            say(format!(
+                "{} is missing: the tests that need it are skipped",
+                missing.name
+            ));
+        }
+    }
+    for (name, title, work) in SECTIONS {
+        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        say(format!("\n== {name}: {title}"));
+        let section_start = Instant::now();
+        let result = match work {
+            Work::Whole(work) => work(root).map(|()| tally.pass()),
+            Work::Counted(work) => work(root, &mut tally),
+        };
+        if let Err(error) = result {
+            say(format!("FAILED: {error:#}"));
+            tally.fail(&format!("{name}: {title}"));
+        }
+        say(format!(
+            "== {name}: {:.1} s",
+            section_start.elapsed().as_secs_f64()
+        ));
+    }
+    say(format!(
+        "\nall sections: {:.1} s",
+        start.elapsed().as_secs_f64()
+    ));
+    for line in tally.details() {
+        say(line);
+    }
+    say(&tally);
+    if !tally.is_good() {
+        bail!("the tests failed");
+    }
+    Ok(())
+}
+
+fn cargo(root: &Path, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let mut cargo = command("cargo", args);
+    command::pass_through(cargo.current_dir(root).envs(environment.iter().copied()))
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "all sections that count have the same type"
+)]
+fn checks(root: &Path, tally: &mut Tally) -> Result<()> {
+    for (name, check) in CHECKS {
+        match check(root) {
+            Ok(()) => {
+                say(format!("ok: {name}"));
+                tally.pass();
+            }
+            Err(error) => {
+                say(format!("FAILED: {name}\n{error:#}"));
+                tally.fail(name);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs `cargo test`, counts each test, and shows what failed. All that was printed is in `target/xtask-test.log`.
+fn cargo_test(root: &Path, tally: &mut Tally) -> Result<()> {
+    let log_file = crate::target_dir()?.join("xtask-test.log");
+    let mut log =
+        File::create(&log_file).with_context(|| format!("cannot write {}", log_file.display()))?;
+    // Only with --show-output does a test that passed show that it was skipped.
+    let args = words("test --workspace --locked --no-fail-fast -- --show-output");
+    let mut child = command("cargo", args)
+        .current_dir(root)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let output = child.stdout.take().context("cargo test has no output")?;
+    let failures_before = tally.failures();
+    let mut in_passed_output = false;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?)
+            .trim_end_matches('\r')
+            .to_owned();
+        writeln!(log, "{line}")?;
+        tally.read_test_output(&line);
+        // libtest prints the output of tests that passed between these two lines.
+        in_passed_output = (in_passed_output || line == "successes:")
+            && line != "failures:"
+            && !line.starts_with("test result:");
+        let is_noise = in_passed_output
+            || line.is_empty()
+            || (line.starts_with("test ") && line.ends_with(" ... ok"));
+        if !is_noise {
+            say(line);
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && tally.failures() == failures_before {
+        // It failed before any test did: a crate does not compile, or a test binary crashed.
+        bail!("cargo test ended with {status}; see {}", log_file.display());
+    }
+    Ok(())
+}
