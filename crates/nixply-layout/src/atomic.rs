@@ -16,7 +16,7 @@ const NEW_FILE_MODE: u32 = 0o666;
 ///
 /// # Errors
 ///
-/// [`LayoutError::File`] where the file system refuses, and every error of `write`.
+/// [`LayoutError::File`], with the path, where the file system refuses; every other error of `write` as it is.
 pub fn write_file_atomically<T>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<T, LayoutError>,
@@ -50,7 +50,10 @@ fn buffered<T>(
     write: impl FnOnce(&mut dyn Write) -> Result<T, LayoutError>,
 ) -> Result<T, LayoutError> {
     let mut out = BufWriter::new(file);
-    let value = write(&mut out)?;
+    let value = write(&mut out).map_err(|error| match error {
+        LayoutError::Output(source) => LayoutError::file("write", path)(source),
+        error => error,
+    })?;
     out.flush().map_err(LayoutError::file("write", path))?;
     Ok(value)
 }

@@ -231,10 +231,7 @@ impl Target {
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), LayoutError> {
-    write_file_atomically(path, |out| {
-        out.write_all(bytes)
-            .map_err(LayoutError::file("write", path))
-    })
+    write_file_atomically(path, |out| Ok(out.write_all(bytes)?))
 }
 
 /// Ends a layer early once another has failed.

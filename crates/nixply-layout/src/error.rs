@@ -21,8 +21,8 @@ pub enum LayoutError {
         source: io::Error,
     },
     /// The output that the caller gave refused bytes.
-    #[error("cannot write the archive")]
-    Output(#[source] io::Error),
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
     /// No thread could be started to make layers on.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),

@@ -32,7 +32,7 @@ pub struct TestLayer {
     key: Option<LayerKey>,
     blob: Arc<[u8]>,
     record: LayerRecord,
-    known: bool,
+    known: Option<LayerRecord>,
     fails_after_bytes: Option<usize>,
     writes: Arc<AtomicUsize>,
 }
@@ -52,7 +52,7 @@ impl TestLayer {
             key: None,
             blob: blob.into(),
             record,
-            known: false,
+            known: None,
             fails_after_bytes: None,
             writes: Arc::default(),
         }
@@ -93,7 +93,7 @@ impl TestLayer {
     /// The same layer, whose record is known before its bytes are made.
     #[must_use]
     pub fn known_beforehand(mut self) -> Self {
-        self.known = true;
+        self.known = Some(self.record.clone());
         self
     }
 
@@ -118,10 +118,10 @@ impl TestLayer {
         self
     }
 
-    /// The same layer, which claims to be made of another record than its bytes have.
+    /// The same layer, which is wrong about what it is until its bytes are made.
     #[must_use]
     pub fn claiming(mut self, record: LayerRecord) -> Self {
-        self.record = record;
+        self.known = Some(record);
         self
     }
 
@@ -150,7 +150,7 @@ impl Layer for TestLayer {
     }
 
     fn known(&self) -> Option<LayerRecord> {
-        self.known.then(|| self.record.clone())
+        self.known.clone()
     }
 
     fn media_type(&self) -> MediaType {

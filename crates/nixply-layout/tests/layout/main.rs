@@ -1,0 +1,9 @@
+//! Tests of images on disk, through the public interface.
+
+mod choosing;
+mod damaged;
+mod directory;
+mod golden;
+mod round_trip;
+mod support;
+mod writing;
