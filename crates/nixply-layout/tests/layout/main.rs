@@ -6,4 +6,5 @@ mod directory;
 mod golden;
 mod round_trip;
 mod support;
+mod tools;
 mod writing;
