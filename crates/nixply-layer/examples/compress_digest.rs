@@ -16,7 +16,7 @@ use std::sync::Arc;
 fn main() -> Result<(), Box<dyn Error>> {
     let inputs = if std::env::args().nth(1).as_deref() == Some("--sample") {
         // The lengths and the seed of the golden test.
-        [0, 1, 10_000, 100_000, 200_000, 3_500_000]
+        [0, 1, 10_000, 100_000, 200_000, 2_200_000]
             .map(|len| store_like_bytes(7, len))
             .to_vec()
     } else {

@@ -5,13 +5,13 @@
 
 use nixply_layer::{
     Compression, DockerToolsHeader, LayerContents, LayerFormat, LayerSpec, StorePathContent,
-    StoreRoot, write_layer_tar,
+    StoreRoot, write_layer,
 };
-use nixply_oci::{BlobHasher, DiffId};
 use nixply_store::{NarHash, StoreDir};
 use serde::Deserialize;
 use std::error::Error;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// The fields of `conf.json` that store layers follow from.
 #[derive(Deserialize)]
@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         uname: conf.uname,
         gname: conf.gname,
     });
+    let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build()?);
     let mut stdout = io::stdout().lock();
     for layer in &conf.store_layers {
         let content = |path: &String| -> Result<StorePathContent, Box<dyn Error>> {
@@ -61,9 +62,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             format: format.clone(),
             compression: Compression::None,
         };
-        let mut hasher = HashOnly(BlobHasher::new());
-        write_layer_tar(&spec, &store, &mut hasher)?;
-        writeln!(stdout, "{}", DiffId::from_bytes(hasher.0.finish().0))?;
+        let record = write_layer(&spec, &store, &pool, &mut io::sink())?;
+        writeln!(stdout, "{}", record.diff_id)?;
     }
     Ok(())
 }

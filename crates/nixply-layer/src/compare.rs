@@ -4,12 +4,13 @@ use crate::error::WriteLayerError;
 use crate::header::{BLOCK_BYTES, Entry, EntryKind, padding_bytes};
 use crate::spec::{LayerContents, LayerFormat, LayerSpec, StorePathContent, StoreRoot};
 use crate::store_tree::SiblingOrder;
+use crate::stored::uncompressed;
 use crate::tar_writer::TarSink;
 use crate::write::write_tar;
 use nixply_oci::MediaType;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
 /// The first place where a stored layer is not what its spec makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,24 +75,9 @@ pub fn compare_layer(
     stored: &mut dyn Read,
     media_type: &MediaType,
 ) -> Result<Option<Difference>, CompareError> {
-    let buffered = BufReader::new(stored);
-    let tar: Box<dyn Read + '_> = match media_type {
-        MediaType::OciLayerTar | MediaType::DockerLayerTar => Box::new(buffered),
-        MediaType::OciLayerTarGzip | MediaType::DockerLayerTarGzip => {
-            Box::new(flate2::bufread::MultiGzDecoder::new(buffered))
-        }
-        MediaType::OciLayerTarZstd => Box::new(
-            zstd::stream::read::Decoder::with_buffer(buffered).map_err(CompareError::Stored)?,
-        ),
-        other => {
-            return Err(CompareError::MediaType {
-                media_type: other.clone(),
-            });
-        }
-    };
     let mut comparison = Comparison {
         order: EntryOrder::of(spec),
-        stored: tar,
+        stored: uncompressed(stored, media_type)?,
         buffer: Vec::new(),
         offset_bytes: 0,
         entries: VecDeque::new(),

@@ -24,8 +24,8 @@
 //! locale, the user, the order in which directories list their entries, or the hard links of the store.
 
 mod compare;
-pub mod compress;
-pub mod compression;
+mod compress;
+mod compression;
 mod error;
 mod header;
 mod key;
@@ -33,17 +33,20 @@ mod made;
 mod root_files;
 mod spec;
 mod store_tree;
+mod stored;
 mod tar_writer;
 mod write;
 
 pub use compare::{CompareError, Difference, DifferenceKind, compare_layer};
-pub use compression::Compression;
+pub use compress::Compressor;
+pub use compression::{Compression, CompressionError};
 pub use error::{RootFileProblem, WriteLayerError};
 pub use made::MadeLayer;
 pub use spec::{
     DockerToolsHeader, FileContent, LayerContents, LayerFormat, LayerSpec, RootFile, RootFileKind,
     StorePathContent, StoreRoot,
 };
+pub use stored::read_diff_id;
 pub use write::{write_layer, write_layer_tar};
 
 /// The version of nixply's own layer format (`docs/format.md`). Any change of a byte of any layer raises it.

@@ -51,13 +51,13 @@ fn kinds() -> [Compression; 3] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn any_input_in_any_chunks_reads_back_and_has_the_same_bytes(
         seed: u64,
         // Around the member sizes, where the cuts are.
-        len in prop_oneof![0..5_000_usize, MIB - 2..MIB + 2, 2 * MIB - 2..2 * MIB + 2, 0..5 * MIB],
+        len in prop_oneof![0..5_000_usize, MIB - 2..MIB + 2, 2 * MIB - 2..2 * MIB + 2, 0..4 * MIB],
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
         kind in prop::sample::select(kinds().to_vec()),
         threads in prop::sample::select(vec![1_usize, 2, 16]),
@@ -90,10 +90,11 @@ fn members_are_cut_where_the_documents_say() {
     assert_eq!(whole[..10], header);
     assert!(whole.windows(10).filter(|window| *window == header).count() >= 3);
 
-    // RFC 8878 section 3.1.1: magic; one segment whose size stands in 4 bytes, no checksum, no dictionary; the size.
+    // RFC 8878 section 3.1.1: magic; a window and a size in 4 bytes, no checksum, no dictionary; then the two.
     let zstd = compress(Compression::Zstd { level: 1 }, &pool(2), &[&input]);
-    assert_eq!(zstd[..5], [0x28, 0xb5, 0x2f, 0xfd, 0b1010_0000]);
-    assert_eq!(zstd[5..9], (2 * MIB as u32).to_le_bytes());
+    assert_eq!(zstd[..5], [0x28, 0xb5, 0x2f, 0xfd, 0b1000_0000]);
+    let frame_size_bytes: [u8; 4] = zstd[6..10].try_into().unwrap();
+    assert_eq!(u32::from_le_bytes(frame_size_bytes), 2 << 20);
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn a_failed_stream_never_finishes() {
 
 /// Lengths of the golden inputs: zstd has its own parameters up to 16, 128 and 256 KiB, and the last is several members.
 /// `examples/compress_digest.rs` uses the same.
-const GOLDEN_LENGTHS: [usize; 6] = [0, 1, 10_000, 100_000, 200_000, 3_500_000];
+const GOLDEN_LENGTHS: [usize; 6] = [0, 1, 10_000, 100_000, 200_000, 2_200_000];
 
 #[test]
 fn an_encoder_that_changes_its_bytes_is_noticed() {
