@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Layers that may be made or wait, for each worker (`docs/decisions/0005-archive.md` has the measurement).
+/// Layers that may be made or wait, for each worker: more waits longer and ends no sooner (simulation of 39 plans in
+/// `docs/decisions/0005-archive.md`).
 const LOOK_AHEAD_PER_JOB: usize = 4;
 
 /// The form in which a sink takes layers.

@@ -173,3 +173,77 @@ impl<T> Drop for StopOnDrop<'_, '_, T> {
         self.0.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::atomic::AtomicUsize;
+
+    fn pace(jobs: usize, look_ahead: usize) -> Pace {
+        Pace { jobs, look_ahead }
+    }
+
+    #[test]
+    fn everything_comes_out_once_and_in_order() {
+        for (jobs, look_ahead) in [(0, 0), (1, 1), (3, 2), (8, 100)] {
+            let weights: Vec<u64> = (0..50).map(|idx| idx * 37 % 11).collect();
+            let mut out = Vec::new();
+            make_in_order(
+                &weights,
+                pace(jobs, look_ahead),
+                &|idx, _| Ok(idx * 2),
+                |idx, thing| {
+                    out.push((idx, thing));
+                    Ok(())
+                },
+            )
+            .unwrap();
+            assert_eq!(out, (0..50).map(|idx| (idx, idx * 2)).collect::<Vec<_>>());
+        }
+        make_in_order(&[], pace(4, 4), &|_, _| Ok(()), |_, ()| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_made_further_ahead_than_told() {
+        const LOOK_AHEAD: usize = 3;
+        let handed_out = AtomicUsize::new(0);
+        let make = |idx: usize, _: &Stop| {
+            assert!(idx < handed_out.load(Ordering::SeqCst) + LOOK_AHEAD);
+            Ok(())
+        };
+        let weights: Vec<u64> = (0..200).collect();
+        make_in_order(&weights, pace(4, LOOK_AHEAD), &make, |idx, ()| {
+            handed_out.store(idx + 1, Ordering::SeqCst);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn the_heaviest_of_those_in_reach_comes_first() {
+        let made = Mutex::new(Vec::new());
+        let make = |idx: usize, _: &Stop| {
+            made.lock().unwrap().push(idx);
+            Ok(())
+        };
+        // The first is the lightest, so that nothing is handed out before all five are made.
+        make_in_order(&[0, 5, 9, 5, 7, 100], pace(1, 5), &make, |_, ()| Ok(())).unwrap();
+        assert_eq!(made.into_inner().unwrap(), [2, 4, 1, 3, 0, 5]);
+    }
+
+    #[test]
+    fn an_error_of_the_receiver_stops_the_makers() {
+        let n_made = AtomicUsize::new(0);
+        let make = |_: usize, _: &Stop| {
+            n_made.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        };
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let result = make_in_order(&[1; 1000], pace(2, 4), &make, |_, ()| {
+            Err(LayoutError::Output(full()))
+        });
+        assert!(matches!(result, Err(LayoutError::Output(_))));
+        assert!(n_made.into_inner() <= 4);
+    }
+}

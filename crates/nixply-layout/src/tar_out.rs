@@ -74,3 +74,22 @@ fn header(name: &str, size_bytes: u64) -> io::Result<tar::Header> {
     header.set_cksum();
     Ok(header)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_above_8_gib_are_read_back() {
+        for size_bytes in [0, 1, 511, 512, 0o777_7777_7777, 0o1_0000_0000_0000, 1 << 40] {
+            let mut out = Vec::new();
+            let mut tar = TarWriter::new(&mut out);
+            tar.start_file("blobs/sha256/x", size_bytes).unwrap();
+            tar.end_file(size_bytes).unwrap();
+            let header = tar::Header::from_byte_slice(&out[..BLOCK_BYTES]);
+            assert_eq!(header.entry_size().unwrap(), size_bytes);
+            let padding = (out.len() - BLOCK_BYTES) as u64;
+            assert!(padding < 512 && (size_bytes + padding).is_multiple_of(512));
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Reading images that exist already.
 //!
-//! An OCI layout and a docker archive, as a directory or as a tar, the tar plain or compressed as a whole: all are a set of
+//! An OCI layout is a directory or a tar, a docker archive a tar, and a tar may be compressed as a whole: all are a set of
 //! named files ([`files::ImageFiles`]) from which two readers ([`oci`], [`docker`]) make the same [`OpenedImage`]. What a
 //! path holds is told by content. A file that is both, as [`write_archive`](crate::write_archive) and Docker since 25 make
 //! it, is read as an OCI layout, which names its blobs by digest.
@@ -37,7 +37,7 @@ pub struct OpenOptions<'a> {
 pub enum ImageForm {
     /// An OCI layout, as a directory or as a tar.
     OciLayout,
-    /// What `docker save` made before Docker 25. It holds no manifest, so that the one that
+    /// A tar as `docker save` made it before Docker 25. It holds no manifest, so that the one that
     /// [`ImageSource::image`] gives is made up here: its digest is not the one that the image has in a registry.
     DockerArchive,
 }
@@ -88,8 +88,8 @@ impl ImageSource for OpenedImage {
     }
 }
 
-/// Opens an image at a path: an OCI layout or a docker archive, a directory or a tar, the tar plain or compressed with gzip
-/// or zstd.
+/// Opens an image at a path: an OCI layout, which is a directory or a tar, or a docker archive, which is a tar; a tar may be
+/// compressed as a whole with gzip or zstd.
 ///
 /// # Errors
 ///
@@ -97,8 +97,10 @@ impl ImageSource for OpenedImage {
 /// [`LayoutError::NoSuchImage`], which name what is there, where not exactly one image fits; what is broken or missing in
 /// the image.
 pub fn open_image(path: &Path, options: &OpenOptions<'_>) -> Result<OpenedImage, LayoutError> {
-    let metadata = fs::metadata(path).map_err(LayoutError::file("read", path))?;
-    let files: Box<dyn ImageFiles> = if metadata.is_dir() {
+    let is_dir = fs::metadata(path)
+        .map_err(LayoutError::file("read", path))?
+        .is_dir();
+    let files: Box<dyn ImageFiles> = if is_dir {
         Box::new(DirectoryFiles::new(path))
     } else {
         Box::new(TarFiles::open(path, options.spool_dir)?)
@@ -106,7 +108,7 @@ pub fn open_image(path: &Path, options: &OpenOptions<'_>) -> Result<OpenedImage,
     if files.has(OCI_LAYOUT) {
         check_layout_version(&*files)?;
         oci::open(files, options)
-    } else if files.has(DOCKER_MANIFEST) {
+    } else if !is_dir && files.has(DOCKER_MANIFEST) {
         docker::open(files, options)
     } else {
         Err(LayoutError::NotAnImage {

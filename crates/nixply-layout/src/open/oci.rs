@@ -69,6 +69,10 @@ pub(super) fn open(
             fitting.push(candidate);
         }
     }
+    if fitting.len() > 1 {
+        // Docker's containerd store saves the whole index of an image but the blobs of the platforms it has.
+        fitting.retain(|candidate| files.has(&blob_file(candidate.descriptor.digest)));
+    }
     let chosen = the_only(fitting, &*files, options, Candidate::label, all)?;
     let image = read_image(&*files, chosen.descriptor)?;
     Ok(OpenedImage {

@@ -84,6 +84,25 @@ fn an_index_is_resolved_by_platform() {
 }
 
 #[test]
+fn platforms_whose_blobs_are_not_there_are_no_choice() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = dir.path().join("layout");
+    multi_platform_layout(&layout, &["linux/amd64", "linux/arm64"], true);
+    let manifest = |platform: &str| {
+        let opened = open_for(&layout, platform).unwrap();
+        opened.image().manifest_descriptor.digest
+    };
+    let (amd64, arm64) = (manifest("linux/amd64"), manifest("linux/arm64"));
+    fs::remove_file(layout.join("blobs/sha256").join(arm64.hex())).unwrap();
+    let opened = open_as(&layout, None).unwrap();
+    assert_eq!(opened.image().manifest_descriptor.digest, amd64);
+    assert!(matches!(
+        open_for(&layout, "linux/arm64").unwrap_err(),
+        LayoutError::Missing { member, .. } if member.ends_with(&arm64.hex())
+    ));
+}
+
+#[test]
 fn an_index_in_itself_ends_in_an_error() {
     // An index cannot hold its own digest, but a chain can be long.
     let dir = tempfile::tempdir().unwrap();

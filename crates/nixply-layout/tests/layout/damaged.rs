@@ -167,6 +167,12 @@ fn other_files_are_not_images() {
         open(dir.path()).unwrap_err(),
         LayoutError::NotAnImage { .. }
     ));
+    // skopeo's `dir:` has a file of this name that is something else.
+    std::fs::write(dir.path().join("manifest.json"), b"{}").unwrap();
+    assert!(matches!(
+        open(dir.path()).unwrap_err(),
+        LayoutError::NotAnImage { .. }
+    ));
     assert!(matches!(
         open(&dir.path().join("nothing")).unwrap_err(),
         LayoutError::File { action: "read", .. }
