@@ -39,7 +39,10 @@ pub(crate) fn temporary_dir() -> PathBuf {
 /// The first of the programs that is found on `PATH`.
 pub(crate) fn find_program<'a>(names: &[&'a str]) -> Option<&'a str> {
     let path = std::env::var_os("PATH")?;
-    names.iter().copied().find(|name| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+    names
+        .iter()
+        .copied()
+        .find(|name| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
 }
 
 fn non_empty(name: &str) -> Option<std::ffi::OsString> {

@@ -39,7 +39,13 @@ pub(crate) struct CliError {
 impl CliError {
     /// An error that has no library error below it.
     pub(crate) fn new(status: ExitStatus, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), causes: Vec::new(), hint: None, broken_pipe: false }
+        Self {
+            status,
+            message: message.into(),
+            causes: Vec::new(),
+            hint: None,
+            broken_pipe: false,
+        }
     }
 
     /// The error of a library: its own text is the message, its sources are the causes.
@@ -95,7 +101,11 @@ impl CliError {
     pub(crate) fn render(&self) -> String {
         let mut text = format!("error: {}\n", self.message);
         for cause in &self.causes {
-            let _ = writeln!(text, "  cause: {}", cause.trim_end().replace('\n', "\n    "));
+            let _ = writeln!(
+                text,
+                "  cause: {}",
+                cause.trim_end().replace('\n', "\n    ")
+            );
         }
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "\nhint: {hint}");
@@ -120,8 +130,13 @@ mod tests {
     #[test]
     fn causes_stand_below_and_the_hint_last() {
         let error = Outer(std::io::Error::other("inner\nsecond line"));
-        let text = CliError::from_error(ExitStatus::Failed, &error).hint("do this").render();
-        assert_eq!(text, "error: outer\n  cause: inner\n    second line\n\nhint: do this\n");
+        let text = CliError::from_error(ExitStatus::Failed, &error)
+            .hint("do this")
+            .render();
+        assert_eq!(
+            text,
+            "error: outer\n  cause: inner\n    second line\n\nhint: do this\n"
+        );
     }
 
     #[test]

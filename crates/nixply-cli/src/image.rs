@@ -3,10 +3,13 @@
 use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, read_input, spec_closure};
-use crate::options::{ConfigOptions, LayerFormatName, NameOptions, PlanOptions, WorkOptions, created};
+use crate::options::{
+    ConfigOptions, LayerFormatName, NameOptions, PlanOptions, WorkOptions, created,
+};
 use crate::text;
 use nixply_image::{
-    DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlanningError, plan_image, resolve_root_files,
+    DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlanningError, plan_image,
+    resolve_root_files,
 };
 use nixply_layer::{Compression, StoreRoot};
 use nixply_oci::{LayerKey, LayerRecord, Platform};
@@ -31,7 +34,9 @@ pub(crate) struct Request<'a> {
 pub(crate) fn plan(request: &Request<'_>) -> Result<Plan, CliError> {
     let mut plan = match read_input(request.image)? {
         Input::Plan(plan) => replan(*plan, request)?,
-        Input::Closure(closure) => plan_spec(Some(closure), ImageSpec::empty(), Path::new("."), request)?,
+        Input::Closure(closure) => {
+            plan_spec(Some(closure), ImageSpec::empty(), Path::new("."), request)?
+        }
         Input::Spec(spec, base) => {
             let closure = spec_closure(&spec, &base)?;
             plan_spec(closure, *spec, &base, request)?
@@ -62,7 +67,10 @@ fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
     if let Some((option, _)) = decided.into_iter().find(|(_, given)| *given) {
         return Err(CliError::new(
             ExitStatus::Usage,
-            format!("{option} has no meaning here: `{}` is a plan, which decides the layers", request.image),
+            format!(
+                "{option} has no meaning here: `{}` is a plan, which decides the layers",
+                request.image
+            ),
         ));
     }
     if let Some(compression) = options.compression {
@@ -71,7 +79,8 @@ fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
             .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     }
     request.config.apply(&mut plan.config)?;
-    plan.annotations.extend(request.config.annotation.iter().cloned());
+    plan.annotations
+        .extend(request.config.annotation.iter().cloned());
     plan.created = request.config.created.clone().or(plan.created);
     if let Some(platform) = &request.config.platform {
         plan.platform.clone_from(platform);
@@ -86,12 +95,20 @@ fn plan_spec(
     request: &Request<'_>,
 ) -> Result<Plan, CliError> {
     let options = request.plan;
-    let roots = if options.roots.is_empty() { &spec.roots } else { &options.roots };
+    let roots = if options.roots.is_empty() {
+        &spec.roots
+    } else {
+        &options.roots
+    };
     let closure = match closure {
         Some(closure) if !roots.is_empty() => Some(restrict(&closure, roots)?),
         closure => closure,
     };
-    let packer = options.packer.as_deref().or(spec.packer.as_deref()).unwrap_or("auto");
+    let packer = options
+        .packer
+        .as_deref()
+        .or(spec.packer.as_deref())
+        .unwrap_or("auto");
     let compression = match (options.compression, &spec.compression) {
         (Some(compression), _) => compression,
         (None, Some(text)) => text
@@ -107,18 +124,28 @@ fn plan_spec(
         .created
         .map(|text| created(&text))
         .transpose()
-        .map_err(|problem| CliError::new(ExitStatus::Input, format!("field `created`: {problem}")))?;
+        .map_err(|problem| {
+            CliError::new(ExitStatus::Input, format!("field `created`: {problem}"))
+        })?;
     let root_files = resolve_root_files(&spec.files, base)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     let options = nixply_image::PlanOptions {
         packer: parse_packer(packer)?,
-        max_layers: options.max_layers.or(spec.max_layers).unwrap_or(DEFAULT_MAX_LAYERS),
+        max_layers: options
+            .max_layers
+            .or(spec.max_layers)
+            .unwrap_or(DEFAULT_MAX_LAYERS),
         compression,
         layer_format: match options.layer_format {
             Some(LayerFormatName::Dockertools) => nixply_image::LayerFormatRecord::Dockertools,
             Some(LayerFormatName::Nixply) | None => nixply_image::LayerFormatRecord::Nixply,
         },
-        platform: request.config.platform.clone().or(spec.platform).unwrap_or_else(this_platform),
+        platform: request
+            .config
+            .platform
+            .clone()
+            .or(spec.platform)
+            .unwrap_or_else(this_platform),
         config,
         root_files,
         name: spec.name,
@@ -137,16 +164,24 @@ fn plan_spec(
 }
 
 fn parse_packer(name: &str) -> Result<Packer, CliError> {
-    name.parse().map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
+    name.parse()
+        .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
 }
 
 fn restrict(closure: &Closure, roots: &[String]) -> Result<Closure, CliError> {
     let roots: Vec<StorePath> = roots
         .iter()
-        .map(|root| closure.store_dir().parse(root).or_else(|error| StorePath::new(root).map_err(|_| error)))
+        .map(|root| {
+            closure
+                .store_dir()
+                .parse(root)
+                .or_else(|error| StorePath::new(root).map_err(|_| error))
+        })
         .collect::<Result<_, _>>()
         .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))?;
-    closure.restrict(&roots).map_err(|error| CliError::from_error(ExitStatus::Input, &error))
+    closure
+        .restrict(&roots)
+        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))
 }
 
 /// Linux on this machine's architecture.

@@ -3,7 +3,7 @@
 use crate::error::{CliError, ExitStatus};
 use crate::nix;
 use nixply_image::{ImageSpec, Plan};
-use nixply_store::{Closure, StorePath, read_closure};
+use nixply_store::{Closure, ClosureForm, StorePath, read_closure};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -31,9 +31,12 @@ pub(crate) enum StoredPlace {
 pub(crate) fn read_input(image: &str) -> Result<Input, CliError> {
     if image == "-" {
         let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| {
-            CliError::context(ExitStatus::Failed, "cannot read standard input", &error)
-        })?;
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .map_err(|error| {
+                CliError::context(ExitStatus::Failed, "cannot read standard input", &error)
+            })?;
         return read_bytes(&bytes, "standard input", Path::new("."));
     }
     if image.starts_with("docker://") {
@@ -43,18 +46,28 @@ pub(crate) fn read_input(image: &str) -> Result<Input, CliError> {
     let canonical = match path.canonicalize() {
         Ok(canonical) => canonical,
         // `.#x`, `nixpkgs#hello` and the like; a plain word or a path is a misspelt file.
-        Err(_) if image.contains('#') => return nix::closure_of(&[image.to_owned()]).map(Input::Closure),
+        Err(_) if image.contains('#') => {
+            return nix::closure_of(&[image.to_owned()]).map(Input::Closure);
+        }
         Err(_) if store_path_of(path).is_some() => {
             return nix::closure_of(&[image.to_owned()]).map(Input::Closure);
         }
         Err(error) => {
-            return Err(CliError::context(ExitStatus::Failed, format!("cannot open `{image}`"), &error)
-                .hint("an installable is written with `#`, for example `.#runtime`"));
+            return Err(CliError::context(
+                ExitStatus::Failed,
+                format!("cannot open `{image}`"),
+                &error,
+            )
+            .hint("an installable is written with `#`, for example `.#runtime`"));
         }
     };
     if canonical.is_file() {
         let looks_like_archive = stored_place(image)?.is_some();
-        let bytes = if looks_like_archive { None } else { Some(read_file(&canonical)?) };
+        let bytes = if looks_like_archive {
+            None
+        } else {
+            Some(read_file(&canonical)?)
+        };
         let in_store = store_path_of(&canonical).is_some();
         match bytes {
             Some(bytes) if !in_store || is_known(&bytes) => {
@@ -124,7 +137,7 @@ pub(crate) fn store_path_of(path: &Path) -> Option<String> {
 }
 
 fn is_known(bytes: &[u8]) -> bool {
-    Plan::is_plan(bytes) || ImageSpec::is_spec(bytes) || nixply_store::looks_like_closure(bytes)
+    Plan::is_plan(bytes) || ImageSpec::is_spec(bytes) || ClosureForm::detect(bytes).is_ok()
 }
 
 fn read_bytes(bytes: &[u8], name: &str, base: &Path) -> Result<Input, CliError> {
@@ -154,12 +167,19 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 fn cannot_read(path: &Path, error: &std::io::Error) -> CliError {
-    CliError::context(ExitStatus::Failed, format!("cannot read `{}`", path.display()), error)
+    CliError::context(
+        ExitStatus::Failed,
+        format!("cannot read `{}`", path.display()),
+        error,
+    )
 }
 
 fn stored_instead(image: &str) -> CliError {
-    CliError::new(ExitStatus::Input, format!("`{image}` is an image that exists already, not a closure or a plan"))
-        .hint("`nixply inspect` and `nixply verify` read images; `skopeo copy` copies them")
+    CliError::new(
+        ExitStatus::Input,
+        format!("`{image}` is an image that exists already, not a closure or a plan"),
+    )
+    .hint("`nixply inspect` and `nixply verify` read images; `skopeo copy` copies them")
 }
 
 #[cfg(test)]
@@ -170,9 +190,18 @@ mod tests {
     fn store_paths_are_found_in_paths() {
         let base = "0123456789abcdfghijklmnpqrsvwxyz-a";
         for (path, expected) in [
-            (format!("/nix/store/{base}"), Some(format!("/nix/store/{base}"))),
-            (format!("/nix/store/{base}/bin/x"), Some(format!("/nix/store/{base}"))),
-            (format!("/mnt/nix/store/{base}/store/{base}"), Some(format!("/mnt/nix/store/{base}"))),
+            (
+                format!("/nix/store/{base}"),
+                Some(format!("/nix/store/{base}")),
+            ),
+            (
+                format!("/nix/store/{base}/bin/x"),
+                Some(format!("/nix/store/{base}")),
+            ),
+            (
+                format!("/mnt/nix/store/{base}/store/{base}"),
+                Some(format!("/mnt/nix/store/{base}")),
+            ),
             (format!("/tmp/{base}"), None),
             ("/nix/store".to_owned(), None),
         ] {

@@ -15,6 +15,7 @@ mod input;
 mod nix;
 mod options;
 mod progress;
+mod stored;
 mod text;
 
 use clap::{Parser, Subcommand};
@@ -31,7 +32,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Plan(commands::plan::Args),
+    Plan(Box<commands::plan::Args>),
     Push(Box<commands::push::Args>),
     Export(Box<commands::export::Args>),
     Load(Box<commands::load::Args>),
@@ -45,12 +46,12 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let result = match cli.command {
-        Command::Plan(args) => commands::plan::run(args),
-        Command::Push(args) => commands::push::run(*args),
-        Command::Export(args) => commands::export::run(*args),
-        Command::Load(args) => commands::load::run(*args),
+        Command::Plan(args) => commands::plan::run(&args),
+        Command::Push(args) => commands::push::run(&args),
+        Command::Export(args) => commands::export::run(&args),
+        Command::Load(args) => commands::load::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
-        Command::Verify(args) => commands::verify::run(args),
+        Command::Verify(args) => commands::verify::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,7 +63,11 @@ fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     // Nothing is left to tell where the terminal is gone.
     let _ = error.print();
-    if error.use_stderr() { ExitStatus::Usage.into() } else { ExitCode::SUCCESS }
+    if error.use_stderr() {
+        ExitStatus::Usage.into()
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn finish(error: &CliError) -> ExitCode {

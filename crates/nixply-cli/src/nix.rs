@@ -9,8 +9,22 @@ use std::process::{Command, Output};
 
 /// What Nix is asked in turn, where a version does not know a flag.
 const PATH_INFO: [&[&str]; 3] = [
-    &["--extra-experimental-features", "nix-command flakes", "path-info", "--json", "--json-format", "1", "-r"],
-    &["--extra-experimental-features", "nix-command flakes", "path-info", "--json", "-r"],
+    &[
+        "--extra-experimental-features",
+        "nix-command flakes",
+        "path-info",
+        "--json",
+        "--json-format",
+        "1",
+        "-r",
+    ],
+    &[
+        "--extra-experimental-features",
+        "nix-command flakes",
+        "path-info",
+        "--json",
+        "-r",
+    ],
     &["path-info", "--json", "-r"],
 ];
 
@@ -18,7 +32,9 @@ const PATH_INFO: [&[&str]; 3] = [
 pub(crate) fn closure_of(installables: &[String]) -> Result<Closure, CliError> {
     let mut last = None;
     for flags in PATH_INFO {
-        let Some(output) = run("nix", flags, installables)? else { break };
+        let Some(output) = run("nix", flags, installables)? else {
+            break;
+        };
         let unknown_flag = String::from_utf8_lossy(&output.stderr).contains("unrecognised flag");
         if output.status.success() {
             return read(&output.stdout, installables);
@@ -39,11 +55,18 @@ pub(crate) fn closure_of(installables: &[String]) -> Result<Closure, CliError> {
         Some(output) => Err(CliError::context(
             ExitStatus::Failed,
             format!("Nix cannot tell the closure of {}", quoted(installables)),
-            &NixFailed(String::from_utf8_lossy(&output.stderr).trim_end().to_owned()),
+            &NixFailed(
+                String::from_utf8_lossy(&output.stderr)
+                    .trim_end()
+                    .to_owned(),
+            ),
         )),
         None => Err(CliError::new(
             ExitStatus::Failed,
-            format!("cannot ask Nix for the closure of {}: `nix` is not on PATH", quoted(installables)),
+            format!(
+                "cannot ask Nix for the closure of {}: `nix` is not on PATH",
+                quoted(installables)
+            ),
         )
         .hint("give a closure file instead, made by `nix path-info --json -r` elsewhere")),
     }
@@ -61,8 +84,10 @@ fn dump_db(paths: &[String]) -> Result<Option<Output>, CliError> {
     if !closure.status.success() {
         return Ok(Some(closure));
     }
-    let closure: Vec<String> =
-        String::from_utf8_lossy(&closure.stdout).lines().map(str::to_owned).collect();
+    let closure: Vec<String> = String::from_utf8_lossy(&closure.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect();
     run("nix-store", &["--dump-db"], &closure)
 }
 
@@ -71,9 +96,11 @@ fn run(program: &str, flags: &[&str], arguments: &[String]) -> Result<Option<Out
     match Command::new(program).args(flags).args(arguments).output() {
         Ok(output) => Ok(Some(output)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(CliError::context(ExitStatus::Failed, format!("cannot run `{program}`"), &error))
-        }
+        Err(error) => Err(CliError::context(
+            ExitStatus::Failed,
+            format!("cannot run `{program}`"),
+            &error,
+        )),
     }
 }
 
@@ -88,5 +115,9 @@ fn read(bytes: &[u8], installables: &[String]) -> Result<Closure, CliError> {
 }
 
 fn quoted(words: &[String]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    words
+        .iter()
+        .map(|word| format!("`{word}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -4,7 +4,6 @@ use crate::error::{CliError, ExitStatus};
 use clap::{Args, ValueEnum};
 use nixply_layer::Compression;
 use nixply_oci::{EmptyObject, Platform, RuntimeConfig};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// How an image is planned.
@@ -130,16 +129,23 @@ impl ConfigOptions {
             }
         }
         if !self.label.is_empty() {
-            config.labels.get_or_insert_default().extend(self.label.iter().cloned());
+            config
+                .labels
+                .get_or_insert_default()
+                .extend(self.label.iter().cloned());
         }
-        let set = |map: &mut Option<BTreeMap<String, EmptyObject>>, keys: &[String]| {
-            if !keys.is_empty() {
-                let entries = keys.iter().map(|key| (key.clone(), EmptyObject {}));
-                map.get_or_insert_default().extend(entries);
-            }
-        };
-        set(&mut config.exposed_ports, &self.expose);
-        set(&mut config.volumes, &self.volume);
+        for port in &self.expose {
+            config
+                .exposed_ports
+                .get_or_insert_default()
+                .insert(port.clone(), EmptyObject {});
+        }
+        for volume in &self.volume {
+            config
+                .volumes
+                .get_or_insert_default()
+                .insert(volume.clone(), EmptyObject {});
+        }
         let replace = |old: &mut Option<String>, new: &Option<String>| {
             if new.is_some() {
                 old.clone_from(new);
@@ -156,9 +162,15 @@ impl ConfigOptions {
 fn words(option: &str, given: &[String]) -> Result<Option<Vec<String>>, CliError> {
     match given {
         [] => Ok(None),
-        [array] if array.starts_with('[') => serde_json::from_str(array).map(Some).map_err(|error| {
-            CliError::context(ExitStatus::Usage, format!("{option}: not a JSON array of strings"), &error)
-        }),
+        [array] if array.starts_with('[') => {
+            serde_json::from_str(array).map(Some).map_err(|error| {
+                CliError::context(
+                    ExitStatus::Usage,
+                    format!("{option}: not a JSON array of strings"),
+                    &error,
+                )
+            })
+        }
         words => Ok(Some(words.to_vec())),
     }
 }
@@ -180,7 +192,10 @@ fn port(text: &str) -> Result<String, String> {
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a number from 1".to_owned())
+    text.parse()
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or_else(|| "expected a number from 1".to_owned())
 }
 
 /// A creation time in UTC, as the config has it.
@@ -208,7 +223,10 @@ mod tests {
 
     #[test]
     fn times_become_utc() {
-        assert_eq!(created("2024-06-25T20:55:05+02:00").unwrap(), "2024-06-25T18:55:05Z");
+        assert_eq!(
+            created("2024-06-25T20:55:05+02:00").unwrap(),
+            "2024-06-25T18:55:05Z"
+        );
         assert_eq!(created("@1").unwrap(), "1970-01-01T00:00:01Z");
         assert!(created("yesterday").is_err());
         assert!(created("@-").is_err());

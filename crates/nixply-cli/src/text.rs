@@ -97,6 +97,9 @@ mod tests {
     #[test]
     fn tables_line_up() {
         let rows = vec![vec!["1".into(), "ü".into()], vec!["10".into(), "b".into()]];
-        assert_eq!(table(&["n", "name"], &[0], &rows), " n  name\n 1  ü\n10  b\n");
+        assert_eq!(
+            table(&["n", "name"], &[0], &rows),
+            " n  name\n 1  ü\n10  b\n"
+        );
     }
 }

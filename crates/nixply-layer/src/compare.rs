@@ -2,6 +2,7 @@
 
 use crate::error::WriteLayerError;
 use crate::header::{BLOCK_BYTES, Entry, EntryKind, padding_bytes};
+use crate::header_reader::{printable, read_header};
 use crate::spec::{LayerContents, LayerFormat, LayerSpec, StorePathContent, StoreRoot};
 use crate::store_tree::SiblingOrder;
 use crate::stored::uncompressed;
@@ -193,12 +194,11 @@ impl Comparison<'_> {
             // Behind the last entry: the end of the archive, or an entry in its place.
             let block_start = at - at % BLOCK_BYTES;
             let rest = found[block_start..].chain(&mut self.stored);
-            let kind_and_name = match read_header(rest) {
+            let (kind, entry) = match read_header(rest) {
                 _ if truncated => (DifferenceKind::Truncated, String::new()),
                 Ok(Some(extra)) => (DifferenceKind::Extra, printable(&extra.name)),
                 _ => (DifferenceKind::Padding, String::new()),
             };
-            let (kind, entry) = kind_and_name;
             return Ok(Difference { entry, kind });
         };
         let difference = |kind| {
@@ -262,68 +262,6 @@ impl Comparison<'_> {
             },
         })
     }
-}
-
-/// A header, read back.
-struct ReadHeader {
-    /// The name without slashes at the ends.
-    name: Vec<u8>,
-    /// The values of the other fields, always the same fields in the same order.
-    fields: Vec<(&'static str, String)>,
-}
-
-/// Reads the header that the bytes begin with; `None` at the end of an archive.
-fn read_header(bytes: impl Read) -> io::Result<Option<ReadHeader>> {
-    let mut archive = tar::Archive::new(bytes);
-    let Some(entry) = archive.entries()?.next() else {
-        return Ok(None);
-    };
-    let mut entry = entry?;
-    let mut overrides = Vec::new();
-    if let Some(extensions) = entry.pax_extensions()? {
-        for extension in extensions {
-            let extension = extension?;
-            overrides.push((
-                extension.key_bytes().to_vec(),
-                printable(extension.value_bytes()),
-            ));
-        }
-    }
-    let header = entry.header();
-    let text = |bytes: Option<&[u8]>| printable(bytes.unwrap_or_default());
-    let octal = |mode: u32| format!("{mode:04o}");
-    let mut fields = vec![
-        ("type", text(Some(&[header.entry_type().as_byte()]))),
-        ("mode", header.mode().map(octal)?),
-        ("uid", header.uid()?.to_string()),
-        ("gid", header.gid()?.to_string()),
-        ("size", entry.size().to_string()),
-        ("mtime", header.mtime()?.to_string()),
-        ("uname", text(header.username_bytes())),
-        ("gname", text(header.groupname_bytes())),
-        ("linkpath", text(entry.link_name_bytes().as_deref())),
-    ];
-    for (keyword, value) in overrides {
-        if let Some(field) = fields.iter_mut().find(|f| f.0.as_bytes() == keyword) {
-            field.1 = value;
-        }
-    }
-    let name = trim_slashes(&entry.path_bytes()).to_vec();
-    Ok(Some(ReadHeader { name, fields }))
-}
-
-fn trim_slashes(mut name: &[u8]) -> &[u8] {
-    while let Some(rest) = name.strip_prefix(b"/") {
-        name = rest;
-    }
-    while let Some(rest) = name.strip_suffix(b"/") {
-        name = rest;
-    }
-    name
-}
-
-fn printable(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
 }
 
 /// In which order the entries of a layer stand.

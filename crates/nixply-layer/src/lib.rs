@@ -28,6 +28,7 @@ mod compress;
 mod compression;
 mod error;
 mod header;
+mod header_reader;
 mod key;
 mod made;
 mod root_files;

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: Args) -> Result<(), CliError> {
+pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let plan = image::plan(&Request {
         image: &args.image,
         plan: &args.plan,
@@ -36,16 +36,22 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
         name: Some(&args.name),
         default_compression: Compression::default(),
     })?;
-    let json = plan.to_json().map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
+    let json = plan
+        .to_json()
+        .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
     let mut stdout = std::io::stdout().lock();
     if let Some(file) = &args.output {
         nixply_layout::write_file_atomically(file, |out| Ok(out.write_all(json.as_bytes())?))
             .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
     }
     if args.json {
-        stdout.write_all(json.as_bytes()).map_err(|error| output(&error))
+        stdout
+            .write_all(json.as_bytes())
+            .map_err(|error| output(&error))
     } else if args.output.is_none() {
-        stdout.write_all(describe(&plan).as_bytes()).map_err(|error| output(&error))
+        stdout
+            .write_all(describe(&plan).as_bytes())
+            .map_err(|error| output(&error))
     } else {
         Ok(())
     }
@@ -57,7 +63,11 @@ pub(crate) fn describe(plan: &Plan) -> String {
     let (mut paths_total, mut bytes_total) = (0, 0);
     for (idx, layer) in plan.layers.iter().enumerate() {
         let (count, bytes, contents, key) = match layer {
-            PlannedLayer::Store { key, nar_size_bytes, paths } => {
+            PlannedLayer::Store {
+                key,
+                nar_size_bytes,
+                paths,
+            } => {
                 let biggest = paths.iter().max_by_key(|path| path.nar_size_bytes);
                 let name = biggest.map_or("", |path| path.path.rsplit('/').next().unwrap_or(""));
                 let more = match paths.len() {
@@ -66,9 +76,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
                 };
                 (paths.len(), *nar_size_bytes, format!("{name}{more}"), key)
             }
-            PlannedLayer::Root { key, files } => {
-                (0, 0, text::count(files.len(), "root file"), key)
-            }
+            PlannedLayer::Root { key, files } => (0, 0, text::count(files.len(), "root file"), key),
         };
         paths_total += count;
         bytes_total += bytes;
@@ -82,7 +90,11 @@ pub(crate) fn describe(plan: &Plan) -> String {
     }
     format!(
         "{}{}, {}, {} of NAR; packer {} {}, at most {}, {}, {}\n",
-        text::table(&["layer", "paths", "NAR size", "key", "contents"], &[0, 1, 2], &rows),
+        text::table(
+            &["layer", "paths", "NAR size", "key", "contents"],
+            &[0, 1, 2],
+            &rows
+        ),
         text::count(plan.layers.len(), "layer"),
         text::count(paths_total, "store path"),
         text::size(bytes_total),

@@ -1,0 +1,120 @@
+//! `nixply load`: an image into a container engine of this machine.
+
+use super::export::{names, write_options};
+use crate::environment;
+use crate::error::{CliError, ExitStatus};
+use crate::image::{self, Request};
+use crate::options::{ConfigOptions, NameOptions, PlanOptions, WorkOptions};
+use crate::progress::Progress;
+use crate::stored::layout_error;
+use clap::ValueEnum;
+use nixply_layer::Compression;
+use nixply_layout::write_archive;
+use nixply_oci::Image as _;
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+/// Makes an image and streams it into Docker, Podman or containerd
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A closure file, `-`, a plan, an image specification, a store path or an installable
+    image: String,
+    /// The engine [default: the first of docker, podman and ctr that is on PATH]
+    #[arg(long, value_name = "ENGINE")]
+    into: Option<Engine>,
+    #[command(flatten)]
+    plan: PlanOptions,
+    #[command(flatten)]
+    name: NameOptions,
+    #[command(flatten)]
+    config: ConfigOptions,
+    #[command(flatten)]
+    work: WorkOptions,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// The container engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    Docker,
+    Podman,
+    Containerd,
+}
+
+impl Engine {
+    fn command(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Docker => ("docker", &["load"]),
+            Self::Podman => ("podman", &["load"]),
+            Self::Containerd => ("ctr", &["images", "import", "-"]),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), CliError> {
+    let engine = match args.into {
+        Some(engine) => engine,
+        None => match environment::find_program(&["docker", "podman", "ctr"]) {
+            Some("docker") => Engine::Docker,
+            Some("podman") => Engine::Podman,
+            Some(_) => Engine::Containerd,
+            None => {
+                return Err(CliError::new(ExitStatus::Failed, "no container engine is on PATH")
+                    .hint("install docker, podman or containerd, or write a file with `nixply export`"));
+            }
+        },
+    };
+    let plan = image::plan(&Request {
+        image: &args.image,
+        plan: &args.plan,
+        config: &args.config,
+        name: Some(&args.name),
+        // The bytes go through a pipe and are unpacked at the other end: compressing them only costs time. The config,
+        // and so Docker's image ID, is the same as that of a compressed image.
+        default_compression: Compression::None,
+    })?;
+    let image = image::image(plan, &args.work, &BTreeMap::new())?;
+    let (program, arguments) = engine.command();
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .spawn()
+        .map_err(|error| {
+            CliError::context(
+                ExitStatus::Failed,
+                format!("cannot run `{program}`"),
+                &error,
+            )
+        })?;
+    let progress = Progress::new("loading", image.layers().len(), args.quiet);
+    let written = match child.stdin.take() {
+        Some(mut stdin) => write_archive(
+            &image,
+            &names(&image),
+            &mut stdin,
+            &write_options(&args.work),
+            &progress,
+        )
+        .map(|_| ()),
+        None => Ok(()),
+    };
+    progress.finish();
+    let status = child.wait().map_err(|error| {
+        CliError::context(
+            ExitStatus::Failed,
+            format!("cannot wait for `{program}`"),
+            &error,
+        )
+    })?;
+    // An engine that gave up says why on standard error; the pipe that it closed is only the consequence.
+    if !status.success() {
+        let command = format!("{program} {}", arguments.join(" "));
+        return Err(CliError::new(
+            ExitStatus::Failed,
+            format!("`{command}` failed: {status}"),
+        ));
+    }
+    written.map_err(|error| layout_error(&error))
+}

@@ -1,0 +1,197 @@
+//! `nixply push`: an image into a registry.
+
+use crate::error::{CliError, ExitStatus, output};
+use crate::image::{self, Request};
+use crate::options::{ConfigOptions, PlanOptions, WorkOptions};
+use crate::progress::Progress;
+use crate::stored::{credentials, parse_reference, registry_error};
+use crate::text;
+use nixply_image::Plan;
+use nixply_layer::Compression;
+use nixply_oci::{Image as _, ImageReference, LayerKey, LayerRecord};
+use nixply_registry::{Credentials, LayerOutcome, PushOptions, PushReport, push, read_records};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// Makes an image and pushes it to a registry, reading only what the registry lacks
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A closure file, `-`, a plan, an image specification, a store path or an installable
+    image: String,
+    /// Where to: HOST/REPOSITORY[:TAG]
+    #[arg(value_name = "REF")]
+    reference: String,
+    #[command(flatten)]
+    plan: PlanOptions,
+    #[command(flatten)]
+    config: ConfigOptions,
+    #[command(flatten)]
+    work: WorkOptions,
+    /// Push under this tag, too (can be repeated)
+    #[arg(long = "tag", value_name = "TAG", help_heading = "Push options")]
+    tags: Vec<String>,
+    /// How many requests are under way at once
+    #[arg(long, value_name = "N", help_heading = "Push options")]
+    connections: Option<usize>,
+    /// Write the image's digest to a file
+    #[arg(long, value_name = "FILE", help_heading = "Push options")]
+    digest_file: Option<PathBuf>,
+    /// Print what was done as JSON
+    #[arg(long, help_heading = "Push options")]
+    json: bool,
+    /// Allow plain HTTP and unverified certificates for the registry
+    #[arg(long, help_heading = "Push options")]
+    insecure: bool,
+    /// Show no progress
+    #[arg(short, long, help_heading = "Push options")]
+    quiet: bool,
+}
+
+/// The result for machines.
+#[derive(Debug, Serialize)]
+struct Pushed<'a> {
+    reference: String,
+    digest: String,
+    tags: &'a [String],
+    layers: Vec<Layer<'a>>,
+    uploaded_bytes: u64,
+    already_there_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Layer<'a> {
+    digest: String,
+    diff_id: String,
+    size_bytes: u64,
+    title: &'a str,
+    outcome: &'static str,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), CliError> {
+    let reference = parse_reference(&args.reference)?;
+    if reference.digest().is_some() {
+        return Err(CliError::new(
+            ExitStatus::Usage,
+            format!("`{reference}` names a digest, which follows from the image: expected a tag"),
+        ));
+    }
+    let plan = image::plan(&Request {
+        image: &args.image,
+        plan: &args.plan,
+        config: &args.config,
+        name: None,
+        default_compression: Compression::default(),
+    })?;
+    let targets = targets(&reference, &args.tags, &plan)?;
+    let credentials = credentials(reference.host())?;
+    let records = known_records(&targets, &credentials, args.insecure);
+    let image = image::image(plan, &args.work, &records)?;
+    let mut options = PushOptions::for_jobs(args.work.jobs());
+    options.insecure = args.insecure;
+    options.connections = args.connections.unwrap_or(options.connections);
+    let progress = Progress::new("pushing", image.layers().len(), args.quiet);
+    let report = push(&image, &targets, &credentials, &options, &progress);
+    progress.finish();
+    let report = report.map_err(|error| registry_error(&error))?;
+    if let Some(file) = &args.digest_file {
+        let digest = report.manifest_digest.to_string();
+        nixply_layout::write_file_atomically(file, |out| {
+            out.write_all(digest.as_bytes())
+                .map_err(nixply_layout::LayoutError::Output)
+        })
+        .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
+    }
+    let text = if args.json {
+        json(&targets[0], &report)?
+    } else {
+        describe(&targets, &report)
+    };
+    std::io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .map_err(|error| output(&error))
+}
+
+/// The tags in order: the reference's own, then those of `--tag`; else the plan's, else `latest`.
+fn targets(
+    reference: &ImageReference,
+    tags: &[String],
+    plan: &Plan,
+) -> Result<Vec<ImageReference>, CliError> {
+    let mut all: Vec<&str> = reference.tag().into_iter().collect();
+    all.extend(tags.iter().map(String::as_str));
+    if all.is_empty() {
+        all.push(plan.tag.as_deref().unwrap_or("latest"));
+    }
+    let mut targets: Vec<ImageReference> = Vec::with_capacity(all.len());
+    for tag in all {
+        let target = reference
+            .with_tag(tag)
+            .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))?;
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    Ok(targets)
+}
+
+/// What the image under the first tag tells of its layers. Everything that goes wrong here only costs time: the push
+/// meets the same registry next and says what is wrong.
+fn known_records(
+    targets: &[ImageReference],
+    credentials: &Credentials,
+    insecure: bool,
+) -> BTreeMap<LayerKey, LayerRecord> {
+    read_records(&targets[0], credentials, insecure)
+        .ok()
+        .flatten()
+        .unwrap_or_default()
+}
+
+fn json(reference: &ImageReference, report: &PushReport) -> Result<String, CliError> {
+    let pushed = Pushed {
+        reference: reference.to_string(),
+        digest: report.manifest_digest.to_string(),
+        tags: &report.tags,
+        layers: report
+            .layers
+            .iter()
+            .map(|layer| Layer {
+                digest: layer.record.digest.to_string(),
+                diff_id: layer.record.diff_id.to_string(),
+                size_bytes: layer.record.size_bytes,
+                title: &layer.title,
+                outcome: match layer.outcome {
+                    LayerOutcome::Uploaded { .. } => "uploaded",
+                    _ => "already-there",
+                },
+            })
+            .collect(),
+        uploaded_bytes: report.layer_bytes_sent(),
+        already_there_bytes: report.layer_bytes_already_there(),
+    };
+    let text = serde_json::to_string_pretty(&pushed)
+        .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
+    Ok(text + "\n")
+}
+
+fn describe(targets: &[ImageReference], report: &PushReport) -> String {
+    let uploaded = report
+        .layers
+        .iter()
+        .filter(|layer| matches!(layer.outcome, LayerOutcome::Uploaded { .. }))
+        .count();
+    let there = report.layers.len() - uploaded;
+    let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    format!(
+        "{}\n  digest         {}\n  uploaded       {}, {}\n  already there  {}, {}\n",
+        names.join("\n"),
+        report.manifest_digest,
+        text::count(uploaded, "layer"),
+        text::size(report.layer_bytes_sent()),
+        text::count(there, "layer"),
+        text::size(report.layer_bytes_already_there()),
+    )
+}

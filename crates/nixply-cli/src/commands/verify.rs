@@ -1,0 +1,351 @@
+//! `nixply verify`: is an image what the store makes?
+
+use super::inspect::layer_histories;
+use crate::error::{CliError, ExitStatus, output};
+use crate::image;
+use crate::input::{Input, read_input};
+use crate::options::WorkOptions;
+use crate::stored::{OpenArgs, open};
+use crate::text;
+use nixply_image::{Plan, store_paths_of_history};
+use nixply_layer::{
+    Compression, Difference, DifferenceKind, DockerToolsHeader, LayerContents, LayerFormat,
+    LayerSpec, StorePathContent, StoreRoot, compare_layer, read_diff_id, write_layer,
+};
+use nixply_oci::{DiffId, ImageSource, StoredImage};
+use nixply_store::{NarHash, StoreDir};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Makes every layer of an image again from the store and compares it with the image's
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A `docker://REF`, an OCI layout or an archive
+    image: String,
+    /// Compare with this plan, root files included; without it, layers of store paths are compared with the paths that
+    /// the image's history names, and other layers with their digests only
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<String>,
+    #[command(flatten)]
+    open: OpenArgs,
+    #[command(flatten)]
+    work: WorkOptions,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Verification {
+    digest: String,
+    verified: bool,
+    layers: Vec<VerifiedLayer>,
+}
+
+#[derive(Debug, Serialize)]
+struct VerifiedLayer {
+    /// Counted from the bottom, from 1.
+    layer: usize,
+    diff_id: String,
+    /// What the layer was compared with.
+    compared_with: ComparedWith,
+    /// The first entry that differs and how, where one does.
+    difference: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum ComparedWith {
+    /// The layer was made again from the store.
+    Store,
+    /// Nobody says what it was made from; its digest and diff ID were checked.
+    DigestOnly,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), CliError> {
+    let source = open(&args.image, &args.open)?.ok_or_else(|| {
+        CliError::new(ExitStatus::Input, format!("`{}` is no image", args.image))
+            .hint("expected docker://REF, an OCI layout directory or an archive")
+    })?;
+    let plan = args.plan.as_deref().map(read_plan).transpose()?;
+    let specs = match &plan {
+        Some(plan) => plan_specs(plan, source.image())?,
+        None => history_specs(source.image()),
+    };
+    let mut layers = Vec::with_capacity(specs.len());
+    for (idx, specs) in specs.into_iter().enumerate() {
+        layers.push(verify_layer(&*source, idx, &specs, &args.work)?);
+    }
+    let verified = Verification {
+        digest: source.image().manifest_descriptor.digest.to_string(),
+        verified: layers.iter().all(|layer| layer.difference.is_none()),
+        layers,
+    };
+    let text = if args.json {
+        serde_json::to_string_pretty(&verified)
+            .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?
+            + "\n"
+    } else {
+        describe(&verified)
+    };
+    std::io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .map_err(|error| output(&error))?;
+    match verified
+        .layers
+        .iter()
+        .find(|layer| layer.difference.is_some())
+    {
+        None => Ok(()),
+        Some(layer) => Err(CliError::new(
+            ExitStatus::Verification,
+            format!(
+                "layer {} of {} is not what the store makes: {}",
+                layer.layer,
+                verified.layers.len(),
+                layer.difference.as_deref().unwrap_or_default()
+            ),
+        )),
+    }
+}
+
+fn read_plan(text: &str) -> Result<Plan, CliError> {
+    match read_input(text)? {
+        Input::Plan(plan) => Ok(*plan),
+        _ => Err(
+            CliError::new(ExitStatus::Input, format!("`{text}` is no plan"))
+                .hint("`nixply plan IMAGE -o FILE` writes one"),
+        ),
+    }
+}
+
+/// The ways in which each layer may have been made; none where nobody says.
+type Candidates = Vec<LayerSpec>;
+
+fn plan_specs(plan: &Plan, image: &StoredImage) -> Result<Vec<Candidates>, CliError> {
+    let specs = plan
+        .layer_specs()
+        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
+    let found = image.manifest.layers.len();
+    if specs.len() != found {
+        return Err(CliError::new(
+            ExitStatus::Verification,
+            format!("the image has {found} layers, the plan {}", specs.len()),
+        ));
+    }
+    Ok(specs.into_iter().map(|spec| vec![spec]).collect())
+}
+
+/// What the history says of each layer. It does not tell the format, so both are tried.
+fn history_specs(image: &StoredImage) -> Vec<Candidates> {
+    let histories = layer_histories(image);
+    (0..image.manifest.layers.len())
+        .map(|idx| {
+            let contents = histories
+                .get(idx)
+                .and_then(|history| store_paths_of_history(history))
+                .and_then(|paths| store_contents(&paths));
+            let Some(contents) = contents else {
+                return Vec::new();
+            };
+            [
+                LayerFormat::Nixply,
+                LayerFormat::DockerTools(DockerToolsHeader::default()),
+            ]
+            .into_iter()
+            .map(|format| LayerSpec {
+                contents: contents.clone(),
+                format,
+                compression: Compression::None,
+            })
+            .collect()
+        })
+        .collect()
+}
+
+fn store_contents(paths: &[String]) -> Option<LayerContents> {
+    let store_dir = StoreDir::new(paths.first()?.rsplit_once('/')?.0).ok()?;
+    let paths = paths
+        .iter()
+        .map(|path| {
+            Some(StorePathContent {
+                path: store_dir.parse(path).ok()?,
+                // Only a layer's key depends on the hash, and no key is computed here.
+                nar_hash: NarHash::from_bytes([0; 32]),
+                nar_size_bytes: 0,
+            })
+        })
+        .collect::<Option<_>>()?;
+    Some(LayerContents::Store { store_dir, paths })
+}
+
+fn verify_layer(
+    source: &dyn ImageSource,
+    idx: usize,
+    candidates: &[LayerSpec],
+    work: &WorkOptions,
+) -> Result<VerifiedLayer, CliError> {
+    let mut first = None;
+    for spec in candidates {
+        match compare(source, idx, spec, work)? {
+            None => {
+                let made = made_diff_id(spec, work)?;
+                return Ok(verified(
+                    source,
+                    idx,
+                    ComparedWith::Store,
+                    wrong_diff_id(source, idx, made),
+                ));
+            }
+            Some(difference) => first = first.or(Some(difference)),
+        }
+    }
+    if let Some(difference) = first {
+        return Ok(verified(
+            source,
+            idx,
+            ComparedWith::Store,
+            Some(explain(&difference)),
+        ));
+    }
+    let mut stored = open_layer(source, idx)?;
+    let media_type = &source.image().manifest.layers[idx].media_type;
+    let found = read_diff_id(&mut stored, media_type)
+        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
+    Ok(verified(
+        source,
+        idx,
+        ComparedWith::DigestOnly,
+        wrong_diff_id(source, idx, found),
+    ))
+}
+
+/// What the config says of a layer, where that is not what the layer is.
+fn wrong_diff_id(source: &dyn ImageSource, idx: usize, found: DiffId) -> Option<String> {
+    match source.image().config.rootfs.diff_ids.get(idx) {
+        Some(named) if *named == found => None,
+        Some(named) => Some(format!(
+            "the config names diff ID {named}, the layer has {found}"
+        )),
+        None => Some(format!(
+            "the config names no diff ID, the layer has {found}"
+        )),
+    }
+}
+
+fn made_diff_id(spec: &LayerSpec, work: &WorkOptions) -> Result<DiffId, CliError> {
+    let spec = LayerSpec {
+        compression: Compression::None,
+        ..spec.clone()
+    };
+    write_layer(
+        &spec,
+        &store_root(&spec, work),
+        &image::pool(1)?,
+        &mut std::io::sink(),
+    )
+    .map(|record| record.diff_id)
+    .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))
+}
+
+/// Makes the layer again beside the stored one.
+fn compare(
+    source: &dyn ImageSource,
+    idx: usize,
+    spec: &LayerSpec,
+    work: &WorkOptions,
+) -> Result<Option<Difference>, CliError> {
+    let mut stored = open_layer(source, idx)?;
+    let media_type = &source.image().manifest.layers[idx].media_type;
+    compare_layer(spec, &store_root(spec, work), &mut stored, media_type)
+        .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))
+}
+
+fn store_root(spec: &LayerSpec, work: &WorkOptions) -> StoreRoot {
+    let store_dir = match &spec.contents {
+        LayerContents::Store { store_dir, .. } => store_dir.clone(),
+        LayerContents::Root { .. } => StoreDir::default(),
+    };
+    match &work.physical_store {
+        Some(physical) => StoreRoot::new(store_dir, physical.clone()),
+        None => StoreRoot::at_own_path(store_dir),
+    }
+}
+
+fn open_layer(
+    source: &dyn ImageSource,
+    idx: usize,
+) -> Result<Box<dyn std::io::Read + '_>, CliError> {
+    source
+        .open_layer(idx)
+        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))
+}
+
+fn verified(
+    source: &dyn ImageSource,
+    idx: usize,
+    compared_with: ComparedWith,
+    difference: Option<String>,
+) -> VerifiedLayer {
+    let named = source.image().config.rootfs.diff_ids.get(idx);
+    VerifiedLayer {
+        layer: idx + 1,
+        diff_id: named.map(ToString::to_string).unwrap_or_default(),
+        compared_with,
+        difference,
+    }
+}
+
+fn explain(difference: &Difference) -> String {
+    let what = match &difference.kind {
+        DifferenceKind::Header {
+            field,
+            expected,
+            found,
+        } => {
+            format!("{field}: expected {expected}, found {found}")
+        }
+        DifferenceKind::Contents { offset_bytes } => {
+            format!("its contents differ from byte {offset_bytes} on")
+        }
+        DifferenceKind::Missing => "it is missing in the image".to_owned(),
+        DifferenceKind::Extra => "it is in the image and not in the store".to_owned(),
+        DifferenceKind::Truncated => "the image's layer ends within it".to_owned(),
+        DifferenceKind::Padding => "what follows it differs".to_owned(),
+        other => format!("{other:?}"),
+    };
+    if difference.entry.is_empty() {
+        format!("end of the layer: {what}")
+    } else {
+        format!("`{}`: {what}", difference.entry)
+    }
+}
+
+fn describe(verified: &Verification) -> String {
+    let mut text = format!("digest  {}\n", verified.digest);
+    for layer in &verified.layers {
+        let what = match (&layer.difference, layer.compared_with) {
+            (Some(difference), _) => format!("differs: {difference}"),
+            (None, ComparedWith::Store) => "as the store makes it".to_owned(),
+            (None, ComparedWith::DigestOnly) => {
+                "digest and diff ID are right; nothing says what it was made from".to_owned()
+            }
+        };
+        let _ = writeln!(
+            text,
+            "layer {} ({}): {what}",
+            layer.layer,
+            text::short(&layer.diff_id)
+        );
+    }
+    if verified.verified {
+        let _ = writeln!(
+            text,
+            "verified {}",
+            text::count(verified.layers.len(), "layer")
+        );
+    }
+    text
+}

@@ -1,0 +1,116 @@
+//! Opening images that exist already, and the errors of the crates that hold them.
+
+use crate::environment;
+use crate::error::{CliError, ExitStatus};
+use crate::input::{StoredPlace, stored_place};
+use crate::text;
+use nixply_layout::{LayoutError, OpenOptions, open_image};
+use nixply_oci::{ImageReference, ImageSource, Platform};
+use nixply_registry::{ConfiguredCredentials, Credentials, RegistryError, RegistryImage};
+
+/// How an image that exists already is found and opened.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Image options")]
+pub(crate) struct OpenArgs {
+    /// Which image, where there is one for each of several platforms
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<Platform>,
+    /// Which image, where a layout or an archive holds several: a name or a digest
+    #[arg(long, value_name = "NAME")]
+    pub(crate) reference: Option<String>,
+    /// Allow plain HTTP and unverified certificates for the registry
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+/// Opens an image in a registry (`docker://REF`), an OCI layout or an archive; none where `image` is none of them.
+pub(crate) fn open(image: &str, args: &OpenArgs) -> Result<Option<Box<dyn ImageSource>>, CliError> {
+    match stored_place(image)? {
+        None => Ok(None),
+        Some(StoredPlace::Registry(reference)) => {
+            let reference = parse_reference(&reference)?;
+            let credentials = credentials(reference.host())?;
+            let opened = RegistryImage::open(
+                &reference,
+                args.platform.as_ref(),
+                &credentials,
+                args.insecure,
+            )
+            .map_err(|error| registry_error(&error))?;
+            Ok(Some(Box::new(opened)))
+        }
+        Some(StoredPlace::Disk(path)) => {
+            let options = OpenOptions {
+                platform: args.platform.as_ref(),
+                reference: args.reference.as_deref(),
+                spool_dir: &environment::temporary_dir(),
+            };
+            let opened = open_image(&path, &options).map_err(|error| {
+                // What can be read and is damaged is not what it claims to be.
+                let status = match error {
+                    LayoutError::File { .. } => ExitStatus::Failed,
+                    _ => ExitStatus::Input,
+                };
+                CliError::from_error(status, &error)
+            })?;
+            Ok(Some(Box::new(opened)))
+        }
+    }
+}
+
+/// Reads an image reference of the command line.
+pub(crate) fn parse_reference(text: &str) -> Result<ImageReference, CliError> {
+    let text = text.strip_prefix("docker://").unwrap_or(text);
+    text.parse()
+        .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
+}
+
+/// The credentials for a registry, from Docker's configuration file where there is one.
+pub(crate) fn credentials(host: &str) -> Result<Credentials, CliError> {
+    let Some(path) = environment::docker_config() else {
+        return Ok(Credentials::Anonymous);
+    };
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Credentials::Anonymous);
+        }
+        Err(error) => {
+            let message = format!("cannot read `{}`", path.display());
+            return Err(CliError::context(ExitStatus::Failed, message, &error));
+        }
+    };
+    let configured = Credentials::from_docker_config(&bytes, host).map_err(|error| {
+        CliError::context(
+            ExitStatus::Input,
+            format!("cannot use `{}`", path.display()),
+            &error,
+        )
+    })?;
+    Ok(match configured {
+        ConfiguredCredentials::Found(credentials) => credentials,
+        ConfiguredCredentials::Helper { program } => {
+            text::warning(&format!(
+                "`{}` keeps the credentials of `{host}` in `{program}`, which this version cannot ask; going on without",
+                path.display()
+            ));
+            Credentials::Anonymous
+        }
+        _ => Credentials::Anonymous,
+    })
+}
+
+/// The layer's own error is what the user has to know: it names the file.
+pub(crate) fn registry_error(error: &RegistryError) -> CliError {
+    let status = if error.is_network_or_registry() {
+        ExitStatus::Network
+    } else {
+        ExitStatus::Failed
+    };
+    CliError::from_error(status, error).maybe_hint(error.hint().map(str::to_owned))
+}
+
+/// An image could not be written.
+pub(crate) fn layout_error(error: &LayoutError) -> CliError {
+    CliError::from_error(ExitStatus::Failed, error)
+}
