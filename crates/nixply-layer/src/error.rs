@@ -23,7 +23,7 @@ pub enum WriteLayerError {
         source: io::Error,
     },
     /// A file ended before the size it had when it was opened.
-    #[error("`{}` shrank while it was read: expected {expected_bytes} bytes, found {found_bytes}", .path.display())]
+    #[error("`{}` shrank while it was read: expected {expected_bytes} bytes, found {found_bytes} bytes", .path.display())]
     Shrank {
         /// The file.
         path: PathBuf,

@@ -254,3 +254,76 @@ fn octal(mut value: u64, digits: &mut [u8]) {
         value >>= 3;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nixply_oci::Digest;
+
+    fn header_of_size(size_bytes: u64) -> Vec<u8> {
+        let style = HeaderStyle {
+            absolute: false,
+            mtime_secs: 1,
+            uname: String::new(),
+            gname: String::new(),
+        };
+        let entry = Entry {
+            name: b"nix/store/big",
+            kind: EntryKind::File { size_bytes },
+            mode: 0o444,
+            uid: 0,
+            gid: 0,
+        };
+        let mut bytes = Vec::new();
+        append_header(&entry, &style, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn sizes_from_8_gib_on_stand_in_a_pax_record() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../fixtures/layers/digests.json"
+        );
+        let recorded: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let cases = [
+            ("header_8gib_minus_1", (1 << 33) - 1),
+            ("header_8gib_plus_1", (1 << 33) + 1),
+        ];
+        for (name, size_bytes) in cases {
+            let digest = Digest::of(&header_of_size(size_bytes)).hex();
+            assert_eq!(digest, recorded[name], "{name}");
+        }
+        let small = header_of_size((1 << 33) - 1);
+        assert_eq!(
+            (small.len(), &small[124..136]),
+            (512, &b"77777777777\0"[..])
+        );
+        let big = header_of_size(1 << 33);
+        assert_eq!(big.len(), 3 * 512);
+        assert_eq!(&big[512..533], b"19 size=8589934592\n\0\0");
+        assert_eq!(&big[1024 + 124..1024 + 136], b"00000000000\0");
+    }
+
+    #[test]
+    fn the_length_of_a_record_counts_itself() {
+        // 7 other bytes: ` path=` and the newline. 99 bytes in all, 101 (never 100), 102.
+        for (value_len, record_len) in [(90, "99"), (91, "101"), (92, "102")] {
+            let mut record = Vec::new();
+            append_record("path", &vec![b'v'; value_len], &mut record);
+            assert_eq!(record.len().to_string(), record_len);
+            assert!(record.starts_with(format!("{record_len} path=v").as_bytes()));
+        }
+    }
+
+    #[test]
+    fn texts_outside_ascii_become_question_marks() {
+        let mut field = [0; 8];
+        ascii("aé日😀".as_bytes(), &mut field);
+        assert_eq!(&field, b"a???\0\0\0\0");
+        let mut field = [0; 8];
+        ascii(b"\xe2\x82x\xff", &mut field);
+        assert_eq!(&field, b"??x?\0\0\0\0");
+    }
+}

@@ -264,3 +264,40 @@ pub(crate) fn read_error(path: &Path) -> impl Fn(io::Error) -> WriteLayerError +
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn python_sorts_bytes_that_are_no_utf8_among_the_surrogates() {
+        let (invalid, late) = (&b"\xff"[..], "\u{fffd}".as_bytes());
+        assert_eq!(
+            SiblingOrder::Bytes.compare(invalid, late),
+            Ordering::Greater
+        );
+        assert_eq!(SiblingOrder::Python.compare(invalid, late), Ordering::Less);
+        let early = "\u{d7ff}".as_bytes();
+        assert_eq!(SiblingOrder::Python.compare(early, invalid), Ordering::Less);
+        assert_eq!(SiblingOrder::Python.compare(b"a", b"ab"), Ordering::Less);
+    }
+
+    #[test]
+    fn names_are_compared_by_components() {
+        let order = SiblingOrder::Bytes;
+        assert_eq!(order.compare_names(b"a/z", b"a-b"), Ordering::Less);
+        assert_eq!(order.compare_names(b"a", b"a/z"), Ordering::Less);
+        assert_eq!(order.compare_names(b"a/z", b"a"), Ordering::Greater);
+        assert_eq!(order.compare_names(b"a/z", b"a/z"), Ordering::Equal);
+    }
+
+    #[test]
+    fn the_case_hack_is_undone_where_nix_does_it() {
+        assert_eq!(name_in_nar(b"Readme~nix~case~hack~12", true), b"Readme");
+        assert_eq!(
+            name_in_nar(b"Readme~nix~case~hack~12", false),
+            b"Readme~nix~case~hack~12"
+        );
+        assert_eq!(name_in_nar(b"Readme", true), b"Readme");
+    }
+}

@@ -190,3 +190,144 @@ fn read_once(file: &mut File, into: &mut [u8], path: &Path) -> Result<usize, Wri
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek as _, SeekFrom};
+
+    /// Keeps the pieces, and where entries were announced.
+    #[derive(Default)]
+    struct Pieces {
+        pieces: Vec<Vec<u8>>,
+        announced: Vec<(u64, u64)>,
+    }
+
+    impl TarSink for Pieces {
+        fn begin_entry(&mut self, _entry: &Entry<'_>, header_offset: u64, header_bytes: u64) {
+            self.announced.push((header_offset, header_bytes));
+        }
+
+        fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.pieces.push(bytes.to_vec());
+            Ok(())
+        }
+    }
+
+    fn style() -> HeaderStyle {
+        HeaderStyle {
+            absolute: false,
+            mtime_secs: 1,
+            uname: String::new(),
+            gname: String::new(),
+        }
+    }
+
+    fn entry(name: &[u8], size_bytes: u64) -> Entry<'_> {
+        Entry {
+            name,
+            kind: EntryKind::File { size_bytes },
+            mode: 0o444,
+            uid: 0,
+            gid: 0,
+        }
+    }
+
+    fn file_of(contents: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(contents).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file
+    }
+
+    #[test]
+    fn files_of_every_size_near_the_buffer_come_out_whole() {
+        for size in (0..4)
+            .chain(BUFFER_BYTES - 1026..BUFFER_BYTES - 508)
+            .step_by(171)
+            .chain([
+                BUFFER_BYTES - 513,
+                BUFFER_BYTES - 512,
+                BUFFER_BYTES - 511,
+                BUFFER_BYTES,
+                2 * BUFFER_BYTES - 512,
+                3 * BUFFER_BYTES + 1,
+            ])
+        {
+            let contents: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+            let mut sink = Pieces::default();
+            let mut tar = TarWriter::new(style(), &mut sink);
+            let mut seen = Vec::new();
+            let entry = entry(b"f", size as u64);
+            tar.file_from_disk(
+                &entry,
+                Path::new("f"),
+                &mut file_of(&contents),
+                &mut |bytes| {
+                    seen.extend_from_slice(bytes);
+                },
+            )
+            .unwrap();
+            tar.file_from_memory(&entry, &contents).unwrap();
+            tar.finish(512).unwrap();
+            let all = sink.pieces.concat();
+            let end = 512 + size.next_multiple_of(512);
+            assert_eq!(seen, contents);
+            assert_eq!(all[512..512 + size], contents);
+            assert_eq!(all[..end], all[end..2 * end]);
+            assert_eq!(all.len(), 2 * end + 1024);
+            assert_eq!(sink.announced, [(0, 512), (end as u64, 512)]);
+        }
+    }
+
+    #[test]
+    fn headers_are_never_cut() {
+        let mut sink = Pieces::default();
+        let mut tar = TarWriter::new(style(), &mut sink);
+        // Ends one block before the buffer does, where a header of three blocks has no room.
+        tar.file_from_memory(&entry(b"f", 0), &vec![0; BUFFER_BYTES - 1024])
+            .unwrap();
+        tar.header(&entry(&[b'n'; 101], 0)).unwrap();
+        tar.header(&entry(&vec![b'n'; 2 * BUFFER_BYTES], 0))
+            .unwrap();
+        tar.finish(512).unwrap();
+        let lengths: Vec<usize> = sink.pieces.iter().map(Vec::len).collect();
+        assert_eq!(
+            lengths,
+            [
+                BUFFER_BYTES - 512,
+                3 * 512,
+                2 * BUFFER_BYTES + 3 * 512,
+                1024
+            ]
+        );
+    }
+
+    #[test]
+    fn files_that_change_size_are_named() {
+        let write = |planned: u64, contents: &[u8]| {
+            let mut sink = Pieces::default();
+            let mut tar = TarWriter::new(style(), &mut sink);
+            let path = Path::new("/store/f");
+            tar.file_from_disk(
+                &entry(b"f", planned),
+                path,
+                &mut file_of(contents),
+                &mut |_| {},
+            )
+            .unwrap_err()
+            .to_string()
+        };
+        assert_eq!(
+            write(10, b"12345"),
+            "`/store/f` shrank while it was read: expected 10 bytes, found 5 bytes"
+        );
+        for size in [0, 4, BUFFER_BYTES as u64 - 512] {
+            let longer = vec![0; usize::try_from(size).unwrap() + 1];
+            assert_eq!(
+                write(size, &longer),
+                format!("`/store/f` grew while it was read: expected {size} bytes, found more")
+            );
+        }
+    }
+}
