@@ -222,14 +222,14 @@ mod tests {
 
     #[test]
     fn the_heaviest_of_those_in_reach_comes_first() {
-        let made = Mutex::new(Vec::new());
+        let order = Mutex::new(Vec::new());
         let make = |idx: usize, _: &Stop| {
-            made.lock().unwrap().push(idx);
+            order.lock().unwrap().push(idx);
             Ok(())
         };
         // The first is the lightest, so that nothing is handed out before all five are made.
         make_in_order(&[0, 5, 9, 5, 7, 100], pace(1, 5), &make, |_, ()| Ok(())).unwrap();
-        assert_eq!(made.into_inner().unwrap(), [2, 4, 1, 3, 0, 5]);
+        assert_eq!(order.into_inner().unwrap(), [2, 4, 1, 3, 0, 5]);
     }
 
     #[test]

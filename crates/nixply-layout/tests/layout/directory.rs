@@ -163,7 +163,7 @@ fn an_empty_directory_becomes_a_layout_and_another_is_left_alone() {
 fn a_failed_layer_leaves_nothing_behind() {
     let (guard, layout) = scratch();
     let good = TestLayer::gzip(b"good");
-    let bad = TestLayer::plain(&[1; 100_000]).failing_after(50_000);
+    let bad = TestLayer::plain(&vec![1; 100_000]).failing_after(50_000);
     let image = TestImage::new(vec![good.clone(), bad.with_title("the bad one")]);
     let error = write(&image, "app:1", &layout).unwrap_err();
     assert_eq!(error.to_string(), "cannot make layer 1 (the bad one)");

@@ -28,18 +28,19 @@ fn image() -> TestImage {
 
 /// The members as in `*.members.txt`: a difference is easier to see there than in the bytes.
 fn listing(tar: &[u8]) -> String {
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for (name, content) in members_of(tar) {
         if name.ends_with('/') {
-            lines += &format!("{name}\n");
+            lines.push(name);
             continue;
         }
-        lines += &format!("{name} {}\n", content.len());
-        if name.ends_with(".json") || name == "oci-layout" {
-            lines += &format!("    {}\n", String::from_utf8(content).unwrap());
+        lines.push(format!("{name} {}", content.len()));
+        if !name.contains('/') {
+            lines.push(format!("    {}", String::from_utf8(content).unwrap()));
         }
     }
-    lines
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 fn check(found: &[u8], fixture_name: &str) {

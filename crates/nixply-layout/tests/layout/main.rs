@@ -1,5 +1,7 @@
 //! Tests of images on disk, through the public interface.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod choosing;
 mod damaged;
 mod directory;

@@ -25,7 +25,7 @@ const KINDS: [(&str, MakeLayer); 3] = [
 fn layers(make: MakeLayer) -> Vec<TestLayer> {
     let first = make(&tar_of_files(&[
         ("etc/motd", b"hello\n"),
-        ("bin/x", &[0; 70_000]),
+        ("bin/x", &vec![0; 70_000]),
     ]));
     let second = make(&tar_of_files(&[("etc/issue", b"second\n")]));
     vec![first.clone(), second, first]
@@ -34,7 +34,7 @@ fn layers(make: MakeLayer) -> Vec<TestLayer> {
 /// Runs a program that has to succeed, in a home of its own, and gives its standard output.
 fn run(program: &Path, home: &Path, arguments: &[&dyn AsRef<OsStr>]) -> String {
     let output = Command::new(program)
-        .args(arguments.iter().map(|argument| argument.as_ref()))
+        .args(arguments.iter().map(AsRef::as_ref))
         .env("HOME", home)
         .output()
         .unwrap();
@@ -42,7 +42,7 @@ fn run(program: &Path, home: &Path, arguments: &[&dyn AsRef<OsStr>]) -> String {
         output.status.success(),
         "{} {:?} failed: {}",
         program.display(),
-        arguments.iter().map(|a| a.as_ref()).collect::<Vec<_>>(),
+        arguments.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()

@@ -22,7 +22,7 @@ fn no_memory() -> WriteOptions {
 
 #[test]
 fn a_compressed_layer_is_made_once_even_without_memory() {
-    let layer = TestLayer::gzip(&[7; 300_000]);
+    let layer = TestLayer::gzip(&vec![7; 300_000]);
     let image = TestImage::new(vec![layer.clone()]);
     let with_memory = archive_with(&image, &["a"], &options()).unwrap();
     assert_eq!(layer.write_count(), 1);
@@ -35,7 +35,7 @@ fn a_compressed_layer_is_made_once_even_without_memory() {
 
 #[test]
 fn an_uncompressed_layer_is_made_twice_rather_than_spooled() {
-    let layer = TestLayer::plain(&[7; 300_000]);
+    let layer = TestLayer::plain(&vec![7; 300_000]);
     let image = TestImage::new(vec![layer.clone()]);
     let with_memory = archive_with(&image, &["a"], &options()).unwrap();
     assert_eq!(layer.write_count(), 1);
@@ -46,7 +46,7 @@ fn an_uncompressed_layer_is_made_twice_rather_than_spooled() {
     assert_eq!(archive_with(&image, &["a"], &nowhere).unwrap(), with_memory);
     assert_eq!(layer.write_count(), 3);
 
-    let known = TestLayer::plain(&[7; 300_000]).known_beforehand();
+    let known = TestLayer::plain(&vec![7; 300_000]).known_beforehand();
     let image = TestImage::new(vec![known.clone()]);
     assert_eq!(
         archive_with(&image, &["a"], &nowhere).unwrap().0,
@@ -181,7 +181,7 @@ impl Write for SmallDisk {
 
 #[test]
 fn an_output_that_is_full_ends_the_work_at_any_moment() {
-    let layers = [TestLayer::gzip(b"a"), TestLayer::plain(&[1; 100_000])];
+    let layers = [TestLayer::gzip(b"a"), TestLayer::plain(&vec![1; 100_000])];
     let image = TestImage::new(layers.to_vec());
     let whole = archive_with(&image, &["a"], &options()).unwrap().0.len();
     for size in [0, 512, 1600, 2100, 50_000, whole - 1100, whole - 1] {
