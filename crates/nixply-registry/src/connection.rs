@@ -434,7 +434,7 @@ impl Transport {
                 // oci-client cannot turn proxies off. A proxy that is set, and exempted from everything, keeps it
                 // from looking for one in the environment; loopback is never reached through a proxy.
                 config.http_proxy = Some("http://127.0.0.1:1".to_owned());
-                config.no_proxy = Some("*".to_owned());
+                config.no_proxy = Some("*,0.0.0.0/0,::/0".to_owned());
             }
             Client::try_from(config).map_err(Into::into)
         })

@@ -13,9 +13,10 @@
 //! ```
 
 use nixply_oci::{
-    ANNOTATION_LAYER_DIFF_ID, Descriptor, DiffId, FinishedImage, History, Image, ImageConfig,
-    ImageError, ImageManifest, Layer, LayerDigest, LayerError, LayerKey, LayerRecord, MediaType,
-    Platform, RootFs, RootFsType, RuntimeConfig, SCHEMA_VERSION, canonical_json,
+    ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY, Descriptor, DiffId, FinishedImage, History,
+    Image, ImageConfig, ImageError, ImageManifest, Layer, LayerDigest, LayerError, LayerKey,
+    LayerRecord, MediaType, Platform, RootFs, RootFsType, RuntimeConfig, SCHEMA_VERSION,
+    canonical_json,
 };
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -268,7 +269,12 @@ impl Image for TestImage {
             schema_version: SCHEMA_VERSION,
             media_type: Some(MediaType::OciManifest),
             config: config_descriptor.clone(),
-            layers: records.iter().map(layer_descriptor).collect(),
+            layers: self
+                .layers
+                .iter()
+                .zip(records)
+                .map(|(layer, record)| layer_descriptor(layer.key(), record))
+                .collect(),
             annotations: BTreeMap::new(),
         };
         let manifest = json("manifest", canonical_json(&manifest))?;
@@ -281,15 +287,17 @@ impl Image for TestImage {
     }
 }
 
-fn layer_descriptor(record: &LayerRecord) -> Descriptor {
+fn layer_descriptor(key: Option<LayerKey>, record: &LayerRecord) -> Descriptor {
+    let key = key.map(|key| (ANNOTATION_LAYER_KEY.to_owned(), key.to_string()));
+    let diff_id = (
+        ANNOTATION_LAYER_DIFF_ID.to_owned(),
+        record.diff_id.to_string(),
+    );
     Descriptor {
         media_type: record.media_type.clone(),
         digest: record.digest.into(),
         size_bytes: record.size_bytes,
-        annotations: BTreeMap::from([(
-            ANNOTATION_LAYER_DIFF_ID.to_owned(),
-            record.diff_id.to_string(),
-        )]),
+        annotations: key.into_iter().chain([diff_id]).collect(),
         platform: None,
     }
 }

@@ -1,0 +1,37 @@
+//! Programs that some tests need.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Finds a program on `PATH`.
+///
+/// Where it is missing, one line on standard error says which test is skipped for it, past the test harness's capture:
+/// the test command collects these lines, so that no skipped test looks like a passed one.
+#[must_use]
+pub fn require_program(program: &str) -> Option<PathBuf> {
+    let found = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path)
+            .map(|dir| dir.join(program))
+            .find(|file| file.is_file())
+    });
+    if found.is_none() {
+        // The test harness names a test's thread after the test.
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test").to_owned();
+        let line = format!("SKIPPED: {test}: {program} is not installed\n");
+        // A line that cannot be written has no reader either.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_on_the_path() {
+        assert!(require_program("sh").unwrap().is_absolute());
+        assert_eq!(require_program("no-such-program-for-nixply"), None);
+    }
+}
