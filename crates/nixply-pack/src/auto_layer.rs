@@ -46,16 +46,13 @@ pub(crate) fn layers(closure: &Closure, dag: &Dag, available: usize) -> Vec<Vec<
         groups[split.label_of[path as usize]].push(path);
     }
     let mut walk = Walk::new(dag.len());
-    let mut layers: Vec<(u128, Vec<u32>)> = groups
+    let mut layers: Vec<(u64, Vec<u32>)> = groups
         .into_iter()
         .filter(|layer| !layer.is_empty())
         .map(|layer| {
             walk.from(&layer, &dag.references);
-            let closure_size = walk
-                .met
-                .iter()
-                .map(|&path| u128::from(nar_size(path)))
-                .sum();
+            // No overflow: a closure whose sizes exceed 64 bits together is refused when it is read.
+            let closure_size = walk.met.iter().map(|&path| nar_size(path)).sum();
             (closure_size, layer)
         })
         .collect();

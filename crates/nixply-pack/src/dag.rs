@@ -20,7 +20,8 @@ impl Neighbours {
 /// A closure's paths as numbers (their [`PathIdx`](nixply_store::PathIdx)) with who refers to whom.
 #[derive(Debug)]
 pub(crate) struct Dag {
-    len: u32,
+    /// Every path, each behind all its users.
+    pub(crate) users_first: Vec<u32>,
     /// What a path refers to.
     pub(crate) references: Neighbours,
     /// What refers to a path.
@@ -41,40 +42,20 @@ impl Dag {
         }
         let references = Neighbours { starts, targets };
         let users = transposed(&references, &user_counts);
-        let len = u32::try_from(closure.paths().len()).unwrap_or(u32::MAX);
+        let references_first = closure.topological_order().into_iter();
         Self {
-            len,
+            users_first: references_first.rev().map(|path| path.0).collect(),
             references,
             users,
         }
     }
 
-    pub(crate) fn nodes(&self) -> std::ops::Range<u32> {
-        0..self.len
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = u32> + use<> {
+        (0..).take(self.len())
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len as usize
-    }
-
-    /// Every node, each behind all its users.
-    pub(crate) fn users_first(&self) -> Vec<u32> {
-        let mut waits_for: Vec<usize> = self.nodes().map(|n| self.users.of(n).len()).collect();
-        let mut order: Vec<u32> = self
-            .nodes()
-            .filter(|&n| waits_for[n as usize] == 0)
-            .collect();
-        let mut next = 0;
-        while let Some(&node) = order.get(next) {
-            next += 1;
-            for &reference in self.references.of(node) {
-                waits_for[reference as usize] -= 1;
-                if waits_for[reference as usize] == 0 {
-                    order.push(reference);
-                }
-            }
-        }
-        order
+        self.users_first.len()
     }
 }
 

@@ -32,7 +32,6 @@ mod names;
 mod nix2container;
 mod packer;
 mod packing;
-mod per_path;
 mod popularity;
 mod size;
 mod wide_sums;

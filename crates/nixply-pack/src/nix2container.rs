@@ -14,7 +14,7 @@ pub(crate) fn order(dag: &Dag) -> Vec<u32> {
     // The score is a signed 64-bit number there and wraps around in graphs with more paths than that. Equality is what
     // this packer is for, so it wraps here too; `popularity` is the one whose counts are exact.
     let mut scores = vec![1_i64; dag.len()];
-    for path in dag.users_first() {
+    for &path in &dag.users_first {
         for &reference in dag.references.of(path) {
             scores[reference as usize] =
                 scores[reference as usize].wrapping_add(scores[path as usize]);

@@ -1,7 +1,7 @@
 //! Budgets, packings, and the one entry point.
 
 use crate::dag::Dag;
-use crate::{Packer, PackerId, auto_layer, nix2container, per_path, popularity, size};
+use crate::{Packer, PackerId, auto_layer, nix2container, popularity, size};
 use nixply_store::{Closure, PathIdx};
 
 /// The most layers that Docker takes in one image (moby, `layer/layer_store.go`, `maxLayerDepth`: 127 of some storage
@@ -75,13 +75,19 @@ pub fn pack(closure: &Closure, packer: Packer, budget: Budget) -> Result<Packing
         Packer::Popularity => singles_and_rest(popularity::order(closure, &dag), available),
         Packer::Nix2container => singles_and_rest(nix2container::order(&dag), available),
         Packer::Size => singles_and_rest(size::order(closure), available),
-        Packer::PerPath => singles_and_rest(per_path::order(closure, &dag), available),
+        Packer::PerPath => singles_and_rest(references_first(closure), available),
     };
     let in_closure = |layer: Vec<u32>| layer.into_iter().map(PathIdx).collect();
     Ok(Packing {
         packer: packer.id(),
         layers: layers.into_iter().map(in_closure).collect(),
     })
+}
+
+/// Every path above all that it refers to; the closure's own topological order.
+fn references_first(closure: &Closure) -> Vec<u32> {
+    let order = closure.topological_order().into_iter();
+    order.map(|path| path.0).collect()
 }
 
 /// The first `available - 1` paths in a layer each, the rest, if any, in one on top.

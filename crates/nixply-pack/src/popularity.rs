@@ -18,9 +18,7 @@ use num_bigint::BigUint;
 
 /// Every path, most popular first.
 pub(crate) fn order(closure: &Closure, dag: &Dag) -> Vec<u32> {
-    let users_first = dag.users_first();
-    let walks = walks_from_roots(dag, &users_first);
-    let popularity = sums_over_ancestors(dag, &users_first, &walks);
+    let popularity = sums_over_ancestors(dag, &walks_from_roots(dag));
     let ranks = moved_hash_ranks(closure);
     let mut order: Vec<u32> = dag.nodes().collect();
     order.sort_unstable_by(|&a, &b| {
@@ -32,9 +30,9 @@ pub(crate) fn order(closure: &Closure, dag: &Dag) -> Vec<u32> {
 }
 
 /// The number of ways from any root down to each path.
-fn walks_from_roots(dag: &Dag, users_first: &[u32]) -> Vec<BigUint> {
+fn walks_from_roots(dag: &Dag) -> Vec<BigUint> {
     let mut walks = vec![BigUint::ZERO; dag.len()];
-    for &path in users_first {
+    for &path in &dag.users_first {
         let users = dag.users.of(path);
         walks[path as usize] = match users {
             [] => BigUint::from(1_u32),

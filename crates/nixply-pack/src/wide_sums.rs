@@ -45,11 +45,8 @@ impl WideNumbers {
 }
 
 /// For each node the sum of `values` over itself and every node from which it can be reached.
-pub(crate) fn sums_over_ancestors(
-    dag: &Dag,
-    users_first: &[u32],
-    values: &[BigUint],
-) -> WideNumbers {
+pub(crate) fn sums_over_ancestors(dag: &Dag, values: &[BigUint]) -> WideNumbers {
+    let users_first = &dag.users_first;
     // No sum exceeds the sum over all nodes, so its width is enough for each of them.
     let total: BigUint = values.iter().sum();
     let digits = total.to_u64_digits().len().max(1);

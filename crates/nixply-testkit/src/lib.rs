@@ -1,7 +1,9 @@
 //! Closures, trees, images and registries for the tests of the other crates.
 
+pub mod closures;
 pub mod images;
 mod program;
 pub mod registry;
+pub mod sample;
 
 pub use program::require_program;
