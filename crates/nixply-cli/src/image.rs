@@ -164,8 +164,7 @@ fn plan_spec(
 }
 
 fn parse_packer(name: &str) -> Result<Packer, CliError> {
-    name.parse()
-        .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
+    Packer::resolve(name).map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
 }
 
 fn restrict(closure: &Closure, roots: &[String]) -> Result<Closure, CliError> {

@@ -2,9 +2,9 @@
 
 use crate::{Plan, PlannedLayer};
 use nixply_oci::{
-    ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY, Descriptor, FinishedImage, History, ImageConfig,
-    ImageError, ImageManifest, LayerRecord, MediaType, RootFs, RootFsType, SCHEMA_VERSION,
-    canonical_json,
+    ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY, Descriptor, FinishedImage, History,
+    ImageConfig, ImageError, ImageManifest, LayerRecord, MediaType, RootFs, RootFsType,
+    SCHEMA_VERSION, canonical_json,
 };
 use std::collections::BTreeMap;
 
@@ -18,7 +18,10 @@ const ROOT_FILES: &str = "root files: ";
 /// Makes the config and the manifest. `records` stand in the order of the plan's layers.
 pub(crate) fn finish(plan: &Plan, records: &[LayerRecord]) -> Result<FinishedImage, ImageError> {
     if records.len() != plan.layers.len() {
-        return Err(ImageError::RecordCount { expected: plan.layers.len(), found: records.len() });
+        return Err(ImageError::RecordCount {
+            expected: plan.layers.len(),
+            found: records.len(),
+        });
     }
     let created = plan.created.as_deref().unwrap_or(DEFAULT_CREATED);
     let config = ImageConfig {
@@ -29,23 +32,41 @@ pub(crate) fn finish(plan: &Plan, records: &[LayerRecord]) -> Result<FinishedIma
             kind: RootFsType::Layers,
             diff_ids: records.iter().map(|record| record.diff_id).collect(),
         },
-        history: plan.layers.iter().map(|layer| history(layer, created)).collect(),
+        history: plan
+            .layers
+            .iter()
+            .map(|layer| history(layer, created))
+            .collect(),
     };
-    let config = canonical_json(&config)
-        .map_err(|source| ImageError::Json { what: "config", source })?;
+    let config = canonical_json(&config).map_err(|source| ImageError::Json {
+        what: "config",
+        source,
+    })?;
     let config_descriptor = Descriptor::of(MediaType::OciConfig, &config);
     let manifest = ImageManifest {
         schema_version: SCHEMA_VERSION,
         media_type: Some(MediaType::OciManifest),
         config: config_descriptor.clone(),
-        layers: plan.layers.iter().zip(records).map(|(layer, record)| descriptor(layer, record)).collect(),
+        layers: plan
+            .layers
+            .iter()
+            .zip(records)
+            .map(|(layer, record)| descriptor(layer, record))
+            .collect(),
         annotations: plan.annotations.clone(),
     };
-    let manifest = canonical_json(&manifest)
-        .map_err(|source| ImageError::Json { what: "manifest", source })?;
+    let manifest = canonical_json(&manifest).map_err(|source| ImageError::Json {
+        what: "manifest",
+        source,
+    })?;
     let mut manifest_descriptor = Descriptor::of(MediaType::OciManifest, &manifest);
     manifest_descriptor.platform = Some(plan.platform.clone());
-    Ok(FinishedImage { config, config_descriptor, manifest, manifest_descriptor })
+    Ok(FinishedImage {
+        config,
+        config_descriptor,
+        manifest,
+        manifest_descriptor,
+    })
 }
 
 fn descriptor(layer: &PlannedLayer, record: &LayerRecord) -> Descriptor {
@@ -55,7 +76,10 @@ fn descriptor(layer: &PlannedLayer, record: &LayerRecord) -> Descriptor {
         digest: record.digest.into(),
         size_bytes: record.size_bytes,
         annotations: BTreeMap::from([
-            (ANNOTATION_LAYER_DIFF_ID.to_owned(), record.diff_id.to_string()),
+            (
+                ANNOTATION_LAYER_DIFF_ID.to_owned(),
+                record.diff_id.to_string(),
+            ),
             (ANNOTATION_LAYER_KEY.to_owned(), key.to_string()),
         ]),
         platform: None,
@@ -64,12 +88,14 @@ fn descriptor(layer: &PlannedLayer, record: &LayerRecord) -> Descriptor {
 
 fn history(layer: &PlannedLayer, created: &str) -> History {
     let (label, names): (&str, Vec<&str>) = match layer {
-        PlannedLayer::Store { paths, .. } => {
-            (STORE_PATHS, paths.iter().map(|path| path.path.as_str()).collect())
-        }
-        PlannedLayer::Root { files, .. } => {
-            (ROOT_FILES, files.iter().map(|file| file.path.as_str()).collect())
-        }
+        PlannedLayer::Store { paths, .. } => (
+            STORE_PATHS,
+            paths.iter().map(|path| path.path.as_str()).collect(),
+        ),
+        PlannedLayer::Root { files, .. } => (
+            ROOT_FILES,
+            files.iter().map(|file| file.path.as_str()).collect(),
+        ),
     };
     // The version is left out on purpose: it would change the digest of an image whose bytes are the same.
     History {

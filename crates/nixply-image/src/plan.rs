@@ -4,9 +4,7 @@
 //! Store paths stand unescaped, so that Nix finds them and keeps the closure alive.
 
 use crate::{RootFileError, RootFileSpec};
-use nixply_layer::{
-    Compression, LayerContents, LayerFormat, LayerSpec, StorePathContent,
-};
+use nixply_layer::{Compression, LayerContents, LayerFormat, LayerSpec, StorePathContent};
 use nixply_oci::{LayerKey, Platform, RuntimeConfig};
 use nixply_store::{NarHash, StoreDir, StorePath, StorePathError};
 use serde::{Deserialize, Serialize};
@@ -77,7 +75,10 @@ pub enum LayerFormatRecord {
 }
 
 impl LayerFormatRecord {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls it with a reference"
+    )]
     fn is_nixply(&self) -> bool {
         *self == Self::Nixply
     }
@@ -87,7 +88,9 @@ impl LayerFormatRecord {
     pub fn to_layer_format(self) -> LayerFormat {
         match self {
             Self::Nixply => LayerFormat::Nixply,
-            Self::Dockertools => LayerFormat::DockerTools(nixply_layer::DockerToolsHeader::default()),
+            Self::Dockertools => {
+                LayerFormat::DockerTools(nixply_layer::DockerToolsHeader::default())
+            }
         }
     }
 }
@@ -198,7 +201,11 @@ mod text {
 impl Plan {
     /// Starts a plan without layers.
     #[must_use]
-    pub(crate) fn empty(platform: Platform, packer: PackerRecord, compression: Compression) -> Self {
+    pub(crate) fn empty(
+        platform: Platform,
+        packer: PackerRecord,
+        compression: Compression,
+    ) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             tool: None,
@@ -256,7 +263,9 @@ impl Plan {
                     let mut contents = Vec::with_capacity(paths.len());
                     for planned in paths {
                         if !seen.insert(&planned.path) {
-                            return Err(PlanError::Duplicate { path: planned.path.clone() });
+                            return Err(PlanError::Duplicate {
+                                path: planned.path.clone(),
+                            });
                         }
                         contents.push(StorePathContent {
                             path: parse_path(store_dir.as_ref(), &planned.path, layer_idx)?,
@@ -265,18 +274,30 @@ impl Plan {
                         });
                     }
                     let store_dir = store_dir.clone().unwrap_or_default();
-                    (LayerContents::Store { store_dir, paths: contents }, *key)
+                    (
+                        LayerContents::Store {
+                            store_dir,
+                            paths: contents,
+                        },
+                        *key,
+                    )
                 }
                 PlannedLayer::Root { key, files } => {
-                    let files =
-                        files.iter().map(RootFileSpec::to_layer).collect::<Result<_, _>>()?;
+                    let files = files
+                        .iter()
+                        .map(RootFileSpec::to_layer)
+                        .collect::<Result<_, _>>()?;
                     (LayerContents::Root { files }, *key)
                 }
             };
             let spec = self.layer_spec(contents);
             let expected = spec.key();
             if expected != found {
-                return Err(PlanError::Key { layer_idx, expected, found });
+                return Err(PlanError::Key {
+                    layer_idx,
+                    expected,
+                    found,
+                });
             }
             specs.push(spec);
         }
@@ -288,7 +309,11 @@ impl Plan {
         let specs = self.layer_specs()?;
         self.compression = compression;
         for (layer, spec) in self.layers.iter_mut().zip(specs) {
-            let key = LayerSpec { compression, ..spec }.key();
+            let key = LayerSpec {
+                compression,
+                ..spec
+            }
+            .key();
             match layer {
                 PlannedLayer::Store { key: old, .. } | PlannedLayer::Root { key: old, .. } => {
                     *old = key;
@@ -320,7 +345,10 @@ impl Plan {
     #[must_use]
     pub fn image_name(&self) -> Option<String> {
         let name = self.name.as_ref()?;
-        Some(format!("{name}:{}", self.tag.as_deref().unwrap_or("latest")))
+        Some(format!(
+            "{name}:{}",
+            self.tag.as_deref().unwrap_or("latest")
+        ))
     }
 }
 
@@ -329,12 +357,15 @@ fn parse_path(
     path: &str,
     layer_idx: usize,
 ) -> Result<StorePath, PlanError> {
-    let store_dir =
-        store_dir.ok_or_else(|| PlanError::StoreDir { layer_idx, path: path.to_owned() })?;
+    let store_dir = store_dir.ok_or_else(|| PlanError::StoreDir {
+        layer_idx,
+        path: path.to_owned(),
+    })?;
     store_dir.parse(path).map_err(|source| match source {
-        StorePathError::NotInStore { .. } => {
-            PlanError::StoreDir { layer_idx, path: path.to_owned() }
-        }
+        StorePathError::NotInStore { .. } => PlanError::StoreDir {
+            layer_idx,
+            path: path.to_owned(),
+        },
         source => PlanError::StorePath { layer_idx, source },
     })
 }

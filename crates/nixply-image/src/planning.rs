@@ -75,8 +75,11 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
             reserved_layers: usize::from(!options.root_files.is_empty()),
         };
         let packing = pack(closure, options.packer, budget)?;
-        plan.roots =
-            closure.roots().into_iter().map(|idx| path_text(closure, idx)).collect();
+        plan.roots = closure
+            .roots()
+            .into_iter()
+            .map(|idx| path_text(closure, idx))
+            .collect();
         for layer in packing.layers {
             let planned = store_layer(&plan, closure, layer);
             plan.layers.push(planned);
@@ -86,7 +89,10 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
         let mut files = options.root_files;
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let contents = LayerContents::Root {
-            files: files.iter().map(RootFileSpec::to_layer).collect::<Result<_, _>>()?,
+            files: files
+                .iter()
+                .map(RootFileSpec::to_layer)
+                .collect::<Result<_, _>>()?,
         };
         let key = plan.layer_spec(contents).key();
         plan.layers.push(PlannedLayer::Root { key, files });
@@ -104,7 +110,11 @@ fn path_text(closure: &Closure, idx: nixply_store::PathIdx) -> String {
     closure.store_dir().display(&closure.info(idx).path)
 }
 
-fn store_layer(plan: &Plan, closure: &Closure, mut layer: Vec<nixply_store::PathIdx>) -> PlannedLayer {
+fn store_layer(
+    plan: &Plan,
+    closure: &Closure,
+    mut layer: Vec<nixply_store::PathIdx>,
+) -> PlannedLayer {
     // nixply's own format knows a set of paths; dockerTools writes them in the packer's order.
     if plan.layer_format == LayerFormatRecord::Nixply {
         layer.sort_unstable();
@@ -136,7 +146,10 @@ fn store_layer(plan: &Plan, closure: &Closure, mut layer: Vec<nixply_store::Path
         .collect();
     PlannedLayer::Store {
         key: plan.layer_spec(contents).key(),
-        nar_size_bytes: paths.iter().map(|path| path.nar_size_bytes).fold(0, u64::saturating_add),
+        nar_size_bytes: paths
+            .iter()
+            .map(|path| path.nar_size_bytes)
+            .fold(0, u64::saturating_add),
         paths,
     }
 }

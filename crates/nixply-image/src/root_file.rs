@@ -160,19 +160,21 @@ impl RootFileSpec {
         let (kind, default_mode) = match self.kind {
             RootFileType::Directory => (RootFileKind::Directory, 0o755),
             RootFileType::Symlink => {
-                let target = self.target.clone().ok_or_else(|| fields("expected a `target`"))?;
+                let target = self
+                    .target
+                    .clone()
+                    .ok_or_else(|| fields("expected a `target`"))?;
                 if self.mode.is_some() {
                     return Err(fields("a symlink has no mode of its own"));
                 }
                 (RootFileKind::Symlink { target }, 0o777)
             }
             RootFileType::File => match (&self.content, &self.source) {
-                (Some(content), None) => {
-                    (RootFileKind::File(FileContent::Inline(content.clone().into_bytes())), 0o644)
-                }
-                (None, Some(source)) => {
-                    (RootFileKind::File(self.source_content(source)?), 0o644)
-                }
+                (Some(content), None) => (
+                    RootFileKind::File(FileContent::Inline(content.clone().into_bytes())),
+                    0o644,
+                ),
+                (None, Some(source)) => (RootFileKind::File(self.source_content(source)?), 0o644),
                 _ => return Err(fields("expected either `content` or `source`")),
             },
         };
@@ -187,9 +189,13 @@ impl RootFileSpec {
 
     fn source_content(&self, source: &Path) -> Result<FileContent, RootFileError> {
         let text = self.sha256.clone().unwrap_or_default();
-        let sha256: nixply_oci::Digest = format!("sha256:{text}").parse().map_err(|_| {
-            RootFileError::Sha256 { path: self.path.clone(), sha256: text }
-        })?;
+        let sha256: nixply_oci::Digest =
+            format!("sha256:{text}")
+                .parse()
+                .map_err(|_| RootFileError::Sha256 {
+                    path: self.path.clone(),
+                    sha256: text,
+                })?;
         Ok(FileContent::Source {
             path: source.to_owned(),
             sha256: *sha256.as_bytes(),
@@ -198,11 +204,16 @@ impl RootFileSpec {
     }
 
     fn mode_bits(&self) -> Result<Option<u32>, RootFileError> {
-        let Some(mode) = &self.mode else { return Ok(None) };
+        let Some(mode) = &self.mode else {
+            return Ok(None);
+        };
         let octal = (1..=4).contains(&mode.trim_start_matches('0').len().max(1))
             && mode.len() <= 5
             && mode.bytes().all(|b| (b'0'..=b'7').contains(&b));
-        let error = || RootFileError::Mode { path: self.path.clone(), mode: mode.clone() };
+        let error = || RootFileError::Mode {
+            path: self.path.clone(),
+            mode: mode.clone(),
+        };
         if !octal {
             return Err(error());
         }
@@ -220,7 +231,9 @@ mod tests {
 
     #[test]
     fn defaults_and_setuid() {
-        let file = read(r#"{"path":"/a","type":"file","content":"x"}"#).to_layer().unwrap();
+        let file = read(r#"{"path":"/a","type":"file","content":"x"}"#)
+            .to_layer()
+            .unwrap();
         assert_eq!((file.path.as_str(), file.mode, file.uid), ("a", 0o644, 0));
         let sudo = read(r#"{"path":"b","type":"file","mode":"4755","uid":7,"content":""}"#);
         assert_eq!(sudo.to_layer().unwrap().mode, 0o4755);
@@ -239,7 +252,10 @@ mod tests {
                 r#"{"path":"a","type":"directory","content":""}"#,
                 "root file `a` of type directory: `content` and `source` belong to files",
             ),
-            (r#"{"path":"a","type":"symlink"}"#, "root file `a` of type symlink: expected a `target`"),
+            (
+                r#"{"path":"a","type":"symlink"}"#,
+                "root file `a` of type symlink: expected a `target`",
+            ),
             (
                 r#"{"path":"a","type":"symlink","target":"b","mode":"777"}"#,
                 "root file `a` of type symlink: a symlink has no mode of its own",
@@ -270,6 +286,11 @@ mod tests {
         );
         let missing = read(r#"{"path":"a","type":"file","source":"g"}"#);
         let error = resolve_root_files(&[missing], dir.path()).unwrap_err();
-        assert!(error.to_string().starts_with("root file `a`: cannot read its source"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("root file `a`: cannot read its source"),
+            "{error}"
+        );
     }
 }

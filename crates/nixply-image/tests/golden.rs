@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/images").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fixtures/images")
+        .join(name)
 }
 
 fn info(digit: char, name: &str, nar_size_bytes: u64) -> PathInfo {
@@ -40,7 +42,12 @@ fn closure() -> Closure {
         info('3', "libc-2.36", 3_000_000),
         info('4', "data", 400),
     );
-    let refs = |infos: &[&PathInfo]| infos.iter().map(|info| info.path.clone()).collect::<Vec<_>>();
+    let refs = |infos: &[&PathInfo]| {
+        infos
+            .iter()
+            .map(|info| info.path.clone())
+            .collect::<Vec<_>>()
+    };
     let records = vec![
         (app.clone(), refs(&[&app, &lib, &data])),
         (lib.clone(), refs(&[&libc])),
@@ -91,7 +98,12 @@ fn records(n: usize) -> Vec<LayerRecord> {
 }
 
 fn planned_image(plan: Plan) -> PlannedImage {
-    let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap());
+    let pool = Arc::new(
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap(),
+    );
     let store = StoreRoot::at_own_path(StoreDir::default());
     PlannedImage::new(plan, &store, &pool, &BTreeMap::new()).unwrap()
 }
@@ -119,7 +131,10 @@ fn plan_config_and_manifest_keep_their_bytes() {
     let finished = image.finish(&records(3)).unwrap();
     assert_golden("config.json", &finished.config);
     assert_golden("manifest.json", &finished.manifest);
-    assert_eq!(finished.manifest_descriptor.size_bytes, finished.manifest.len() as u64);
+    assert_eq!(
+        finished.manifest_descriptor.size_bytes,
+        finished.manifest.len() as u64
+    );
 }
 
 #[test]
@@ -134,10 +149,20 @@ fn a_plan_reads_back_as_written() {
 fn the_root_layer_counts_and_stands_on_top() {
     let plan = plan_image(Some(&closure()), options()).unwrap();
     assert_eq!(plan.layers.len(), 3);
-    assert!(matches!(plan.layers[2], nixply_image::PlannedLayer::Root { .. }));
-    let without = PlanOptions { root_files: Vec::new(), ..options() };
+    assert!(matches!(
+        plan.layers[2],
+        nixply_image::PlannedLayer::Root { .. }
+    ));
+    let without = PlanOptions {
+        root_files: Vec::new(),
+        ..options()
+    };
     let plan = plan_image(Some(&closure()), without).unwrap();
-    assert_eq!(plan.layers.len(), 3, "without root files all layers are the store's");
+    assert_eq!(
+        plan.layers.len(),
+        3,
+        "without root files all layers are the store's"
+    );
 }
 
 #[test]
@@ -145,11 +170,18 @@ fn history_names_the_store_paths() {
     let plan = plan_image(Some(&closure()), options()).unwrap();
     let finished = planned_image(plan).finish(&records(3)).unwrap();
     let config: ImageConfig = serde_json::from_slice(&finished.config).unwrap();
-    let mut paths: Vec<String> =
-        config.history.iter().filter_map(store_paths_of_history).flatten().collect();
+    let mut paths: Vec<String> = config
+        .history
+        .iter()
+        .filter_map(store_paths_of_history)
+        .flatten()
+        .collect();
     paths.sort();
-    let mut expected: Vec<String> =
-        closure().paths().iter().map(|info| format!("/nix/store/{}", info.path)).collect();
+    let mut expected: Vec<String> = closure()
+        .paths()
+        .iter()
+        .map(|info| format!("/nix/store/{}", info.path))
+        .collect();
     expected.sort();
     assert_eq!(paths, expected);
     assert_eq!(config.history.len(), 3);
@@ -166,26 +198,50 @@ fn compression_changes_keys_and_nothing_else() {
 
 #[test]
 fn damaged_plans_are_refused_by_what_is_wrong() {
-    let text = plan_image(Some(&closure()), options()).unwrap().to_json().unwrap();
+    let text = plan_image(Some(&closure()), options())
+        .unwrap()
+        .to_json()
+        .unwrap();
     let a = format!("/nix/store/{}-app-1.0", "1".repeat(32));
     for (damaged, message) in [
-        (text.replace("nixply.plan/1", "nixply.plan/2"), "this plan has schema `nixply.plan/2`"),
-        (text.replace("sha256-MTEx", "sha256-MTEy"), "its key is sha256:"),
+        (
+            text.replace("nixply.plan/1", "nixply.plan/2"),
+            "this plan has schema `nixply.plan/2`",
+        ),
+        (
+            text.replace("sha256-MTEx", "sha256-MTEy"),
+            "its key is sha256:",
+        ),
         (text.replace("\"4755\"", "\"0755\""), "its key is sha256:"),
-        (text.replace(&a, "/other/store/x"), "is not a path in one store directory"),
-        (text.replace(&a, &format!("/nix/store/{}-data", "4".repeat(32))), "stands in two layers"),
-        (text.replace("\"kind\": \"root\"", "\"kind\": \"cake\""), "the plan cannot be read"),
+        (
+            text.replace(&a, "/other/store/x"),
+            "is not a path in one store directory",
+        ),
+        (
+            text.replace(&a, &format!("/nix/store/{}-data", "4".repeat(32))),
+            "stands in two layers",
+        ),
+        (
+            text.replace("\"kind\": \"root\"", "\"kind\": \"cake\""),
+            "the plan cannot be read",
+        ),
         (text[..text.len() / 2].to_owned(), "the plan cannot be read"),
     ] {
         assert_ne!(damaged, text, "{message}: nothing was damaged");
         let error = Plan::from_json(damaged.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains(message), "expected {message:?}, found {error:?}");
+        assert!(
+            error.contains(message),
+            "expected {message:?}, found {error:?}"
+        );
     }
 }
 
 #[test]
 fn nothing_makes_no_image() {
-    let nothing = PlanOptions { root_files: Vec::new(), ..options() };
+    let nothing = PlanOptions {
+        root_files: Vec::new(),
+        ..options()
+    };
     assert_eq!(
         plan_image(None, nothing).unwrap_err().to_string(),
         "the image would be empty: it has neither store paths nor root files"

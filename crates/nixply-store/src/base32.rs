@@ -17,9 +17,9 @@ const VALUES: [u8; 256] = {
     values
 };
 
-/// True for the bytes that Nix's base-32 is made of.
-pub(crate) const fn is_digit(byte: u8) -> bool {
-    VALUES[byte as usize] != NOT_A_DIGIT
+/// The value of a digit, from 0 to 31. Digits sort by their values.
+pub(crate) fn value(digit: u8) -> Option<u8> {
+    Some(VALUES[usize::from(digit)]).filter(|&value| value != NOT_A_DIGIT)
 }
 
 /// The number of digits that `size_bytes` bytes take.
@@ -34,12 +34,8 @@ pub(crate) fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     }
     let mut bytes = [0_u8; N];
     for (n, &digit) in digits.iter().rev().enumerate() {
-        let value = VALUES[digit as usize];
-        if value == NOT_A_DIGIT {
-            return None;
-        }
         let bit = n * 5;
-        let [low, high] = (u16::from(value) << (bit % 8)).to_le_bytes();
+        let [low, high] = (u16::from(value(digit)?) << (bit % 8)).to_le_bytes();
         bytes[bit / 8] |= low;
         match bytes.get_mut(bit / 8 + 1) {
             Some(byte) => *byte |= high,

@@ -2,6 +2,7 @@
 
 mod build;
 mod error;
+mod lookup;
 mod order;
 
 pub(crate) use build::build;

@@ -125,7 +125,7 @@ impl StorePath {
             && bytes[HASH_PART_LEN] == b'-'
             && bytes[..HASH_PART_LEN]
                 .iter()
-                .all(|&digit| base32::is_digit(digit));
+                .all(|&digit| base32::value(digit).is_some());
         if !hash_ok {
             return Err(StorePathError::HashPart {
                 text: excerpt(base_name),

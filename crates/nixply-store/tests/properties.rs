@@ -94,6 +94,9 @@ fn read(bytes: &[u8]) {
 }
 
 proptest! {
+    // Each case is written and read 27 times.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn every_form_reads_back_equal(records in records(), shuffled in any::<u64>(), dir in store_dir()) {
         prop_assume!(!records.is_empty());
@@ -118,7 +121,9 @@ proptest! {
             prop_assert_eq!(read.paths(), closure.paths(), "{}", name);
         }
     }
+}
 
+proptest! {
     #[test]
     fn the_order_of_records_does_not_matter(records in records(), dir in store_dir()) {
         prop_assume!(!records.is_empty());

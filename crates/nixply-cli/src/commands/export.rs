@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     })?;
     let image = image::image(plan, &args.work, &BTreeMap::new())?;
     let progress = Progress::new("writing", image.layers().len(), args.quiet);
-    let written = write(&image, &args, to_stdout, &progress);
+    let written = write(&image, args, to_stdout, &progress);
     progress.finish();
     let report = written.map_err(|error| layout_error(&error))?;
     if to_stdout {

@@ -1,11 +1,11 @@
 //! From records to a checked closure.
 
 use super::error::{ClosureError, MISSING_KEPT_MAX, MissingReference};
+use super::lookup::Lookup;
 use super::order::find_cycle;
 use super::{Closure, PathInfo};
 use crate::{StoreDir, StorePath};
 use petgraph::graph::{DiGraph, NodeIndex};
-use std::collections::HashMap;
 
 /// petgraph keeps its greatest index as the mark of "none".
 const COUNT_MAX: usize = u32::MAX as usize - 1;
@@ -132,19 +132,16 @@ fn resolve<R: AsRef<str>>(
     paths: &[PathInfo],
     references: &[Vec<R>],
 ) -> Result<Vec<Vec<u32>>, ClosureError> {
-    let positions: HashMap<&str, u32> = (0_u32..)
-        .zip(paths)
-        .map(|(position, info)| (info.path.base_name(), position))
-        .collect();
+    let positions = Lookup::new(paths);
     let mut missing = Missing::default();
     let mut all_targets = Vec::with_capacity(paths.len());
     for ((own, info), references) in (0_u32..).zip(paths).zip(references) {
         let mut targets = Vec::with_capacity(references.len());
         let mut not_found = Vec::new();
         for reference in references {
-            match positions.get(reference.as_ref()) {
-                Some(&position) if position == own => {}
-                Some(&position) => targets.push(position),
+            match positions.find(reference.as_ref()) {
+                Some(position) if position == own => {}
+                Some(position) => targets.push(position),
                 None => not_found.push(reference.as_ref()),
             }
         }

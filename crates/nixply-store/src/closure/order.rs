@@ -92,10 +92,15 @@ impl Closure {
         for (n, idx) in by_name.iter().enumerate() {
             rank[idx.as_usize()] = n;
         }
-        let mut references_left: Vec<usize> = self
-            .indices()
-            .map(|idx| self.references(idx).count())
-            .collect();
+        let mut references_left = vec![0_usize; self.paths.len()];
+        // Read from petgraph's linked lists, referrers would be fetched from memory one after the other.
+        let mut referrers: Vec<Vec<PathIdx>> = vec![Vec::new(); self.paths.len()];
+        for idx in self.indices() {
+            for to in self.references(idx) {
+                references_left[idx.as_usize()] += 1;
+                referrers[to.as_usize()].push(idx);
+            }
+        }
         let mut ready: BinaryHeap<Reverse<usize>> = self
             .indices()
             .filter(|idx| references_left[idx.as_usize()] == 0)
@@ -105,7 +110,7 @@ impl Closure {
         while let Some(Reverse(n)) = ready.pop() {
             let idx = by_name[n];
             order.push(idx);
-            for referrer in self.referrers(idx) {
+            for &referrer in &referrers[idx.as_usize()] {
                 let left = &mut references_left[referrer.as_usize()];
                 *left -= 1;
                 if *left == 0 {
