@@ -110,7 +110,7 @@ fn check(name: &str, closure: &Closure, outcome: &Outcome) {
         // One layer holds the whole order; with a layer for each the order is that of the layers.
         assert_eq!(
             layers(closure, packer, 1),
-            [order.clone()],
+            std::slice::from_ref(order),
             "{packer} of {name}"
         );
         let alone: Vec<Vec<u32>> = order.iter().map(|&path| vec![path]).collect();
