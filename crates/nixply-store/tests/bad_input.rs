@@ -1,5 +1,7 @@
 //! What is no closure is refused with a message that says why.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fixtures;
 
 use fixtures::fixture;
@@ -11,7 +13,7 @@ const C: &str = "/nix/store/0000000000000000000000000000000c-c";
 const HASH: &str = "sha256:0000000000000000000000000000000000000000000000000000";
 
 fn refused(bytes: impl AsRef<[u8]>) -> ReadError {
-    read_closure(bytes.as_ref()).expect_err("this is no closure")
+    read_closure(bytes.as_ref()).unwrap_err()
 }
 
 fn path(absolute: &str) -> StorePath {

@@ -1,5 +1,7 @@
 //! Every form in which Nix writes a closure, over files of real Nix (`fixtures/closure-forms/SOURCES.md`).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fixtures;
 
 use fixtures::fixture;

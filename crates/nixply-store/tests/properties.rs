@@ -1,5 +1,7 @@
 //! Properties over random closures and random bytes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fixtures;
 mod writers;
 
