@@ -223,8 +223,9 @@ mod tests {
         let kept = RefCell::new(None);
         let start = |layer| *kept.borrow_mut() = Some(layer);
         let mut sink = LayerSink::new(0, &start, &|| false);
-        sink.write_all(&[0; SEGMENT_BYTES]).unwrap();
+        let segment = vec![0; SEGMENT_BYTES];
+        sink.write_all(&segment).unwrap();
         drop(kept.take());
-        assert!(sink.write_all(&[0; SEGMENT_BYTES]).is_err());
+        assert!(sink.write_all(&segment).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! One repository of one registry: where it is, who asks, and the questions that need no upload.
 
+use crate::challenge::{Challenge, TokenService};
 use crate::credentials::Credentials;
 use crate::identity;
 use crate::oci_error::Request;
@@ -7,7 +8,6 @@ use crate::redact::{Secrets, clean_url};
 use crate::{Refusal, RegistryError, Subject};
 use nixply_oci::{Digest, ImageReference};
 use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::secrets::RegistryAuth;
 use oci_client::token_cache::{RegistryToken, RegistryTokenType};
 use oci_client::{Client, Reference, RegistryOperation};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -21,8 +21,8 @@ const USER_AGENT: &str = concat!("nixply/", env!("CARGO_PKG_VERSION"));
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an answer to a question may take. Uploads have no such limit: the client counts the sending, too.
-const READ_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long the answer to a question may take. Uploads have no such limit: the client counts the sending, too.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// When a token is asked for anew: half of the shortest life that distribution's token specification allows.
 const TOKEN_MAX_AGE: Duration = Duration::from_secs(30);
@@ -36,11 +36,9 @@ pub(crate) struct Repository {
     base: Url,
     /// For uploads, which oci-client cannot do in the way that is needed.
     http: reqwest::Client,
-    /// For everything else, where the registry wants to know who asks.
+    /// For everything else. It is given credentials only where the registry wants them: it would otherwise ask for a
+    /// challenge before every single request.
     oci: Client,
-    /// For everything else, where it does not. oci-client would ask for a challenge before every single request
-    /// if it had credentials to use.
-    oci_anonymous: Client,
     credentials: Credentials,
     operation: RegistryOperation,
     /// The current `Authorization` header, and since when.
@@ -82,9 +80,9 @@ impl Repository {
         let transport = Transport::choose(&host, image.is_loopback(), insecure).await?;
         let base = transport.base_url(&host, &format!("v2/{}/", image.repository()))?;
         Ok(Self {
+            // In this order: oci-client panics on a system without certificate authorities, where this one fails.
             http: transport.http_client()?,
             oci: transport.oci_client()?,
-            oci_anonymous: transport.oci_client()?,
             reference,
             base,
             credentials: credentials.clone(),
@@ -209,12 +207,10 @@ impl Repository {
         }
     }
 
-    /// The client that says who asks, or the one that does not, as the registry wants.
+    /// oci-client, which knows by now who asks.
     async fn oci_client(&self) -> Result<&Client, RegistryError> {
-        Ok(match self.authorization().await? {
-            Some(_) => &self.oci,
-            None => &self.oci_anonymous,
-        })
+        self.authorization().await?;
+        Ok(&self.oci)
     }
 
     /// The `Authorization` header, fresh enough for a request that starts now.
@@ -231,56 +227,92 @@ impl Repository {
         Ok(header)
     }
 
+    /// Asks the registry what it wants to know, and gets a token where it wants one.
     async fn authenticate(&self) -> Result<Option<HeaderValue>, RegistryError> {
         let host = self.reference.resolve_registry();
         let subject = Subject::Registry {
             host: host.to_owned(),
         };
         let ping = join(&self.base, "/v2/", "GET", &subject)?;
-        let token = if let Credentials::IdentityToken(identity_token) = &self.credentials {
-            let scope = identity::scope(&self.reference, self.operation);
-            let token =
-                identity::exchange(&self.http, &ping, &subject, &scope, identity_token).await?;
-            self.oci
-                .store_auth_if_needed(host, &RegistryAuth::Bearer(token.clone()))
-                .await;
-            Some(token)
-        } else {
-            let auth = self.credentials.registry_auth();
-            self.oci
-                .auth(&self.reference, &auth, self.operation)
-                .await
-                .map_err(|error| self.no_token(request(&subject, "GET", &ping), error))?
-        };
-        let (header, cached) = match (token, &self.credentials) {
-            (Some(token), _) => {
-                let header = HeaderValue::from_str(&format!("Bearer {token}"));
-                (
-                    header,
-                    RegistryTokenType::Bearer(RegistryToken::Token { token }),
-                )
+        let ping_failed = |error| request(&subject, "GET", &ping).http(error);
+        let answer = self.http.get(ping.clone()).timeout(ANSWER_TIMEOUT);
+        let answer = answer.send().await.map_err(ping_failed)?;
+        match (Challenge::of(answer.headers()), &self.credentials) {
+            (Challenge::Bearer(service), _) => {
+                let token = self.token(&service, &ping, &subject).await?;
+                let header = format!("Bearer {token}");
+                let cached = RegistryTokenType::Bearer(RegistryToken::Token { token });
+                self.authorize(&header, cached, &subject).await.map(Some)
             }
-            (None, Credentials::Basic { username, password }) => {
-                let value = Credentials::basic_value(username, password);
-                let header = HeaderValue::from_str(&format!("Basic {value}"));
+            (Challenge::Basic, Credentials::Basic { username, password }) => {
+                let header = format!("Basic {}", Credentials::basic_value(username, password));
                 let cached = RegistryTokenType::Basic(username.clone(), password.clone());
-                (header, cached)
+                self.authorize(&header, cached, &subject).await.map(Some)
             }
-            (None, _) => return Ok(None),
-        };
-        let mut header = header.map_err(|_| RegistryError::Authentication {
-            host: host.to_owned(),
-            message: "its token service sent a token that no header can hold".to_owned(),
-        })?;
+            (_, Credentials::RegistryToken(token)) => {
+                let header = format!("Bearer {token}");
+                let token = token.clone();
+                let cached = RegistryTokenType::Bearer(RegistryToken::Token { token });
+                self.authorize(&header, cached, &subject).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A token for this repository.
+    async fn token(
+        &self,
+        service: &TokenService,
+        ping: &Url,
+        subject: &Subject,
+    ) -> Result<String, RegistryError> {
+        let has_secrets = self.credentials != Credentials::Anonymous;
+        if has_secrets && !service.may_know_secrets(ping) {
+            return Err(RegistryError::Authentication {
+                host: self.reference.resolve_registry().to_owned(),
+                message: format!(
+                    "its token service {} would get the password in the clear",
+                    clean_url(&service.realm)
+                ),
+            });
+        }
+        if let Credentials::IdentityToken(identity_token) = &self.credentials {
+            let scope = identity::scope(&self.reference, self.operation);
+            return identity::exchange(&self.http, service, subject, &scope, identity_token).await;
+        }
+        let auth = self.credentials.registry_auth();
+        let token = self.oci.auth(&self.reference, &auth, self.operation).await;
+        let token = token.map_err(|error| self.no_token(request(subject, "GET", ping), error))?;
+        token.ok_or_else(|| RegistryError::Authentication {
+            host: self.reference.resolve_registry().to_owned(),
+            message: "it asks for a token at one time and not at another".to_owned(),
+        })
+    }
+
+    /// Has oci-client say who asks, and returns the header that says so.
+    async fn authorize(
+        &self,
+        header: &str,
+        cached: RegistryTokenType,
+        subject: &Subject,
+    ) -> Result<HeaderValue, RegistryError> {
+        let host = self.reference.resolve_registry();
+        let mut header =
+            HeaderValue::from_str(header).map_err(|_| RegistryError::Authentication {
+                host: host.to_owned(),
+                message: format!("{subject} takes a token or password that no header can hold"),
+            })?;
         header.set_sensitive(true);
+        let auth = self.credentials.registry_auth();
+        self.oci.store_auth_if_needed(host, &auth).await;
         // One token serves reading and writing: oci-client would otherwise get a second one for its questions.
         for operation in [RegistryOperation::Pull, RegistryOperation::Push] {
-            self.oci
-                .tokens
+            let tokens = &self.oci.tokens;
+            tokens
                 .insert(&self.reference, operation, cached.clone())
                 .await;
         }
-        Ok(Some(header))
+        Ok(header)
     }
 
     fn no_token(
@@ -404,54 +436,37 @@ impl Transport {
     }
 
     fn http_client(self) -> Result<reqwest::Client, RegistryError> {
-        self.with_or_without_authorities(|verify| {
-            let mut builder = reqwest::Client::builder()
-                .user_agent(USER_AGENT)
-                .connect_timeout(CONNECT_TIMEOUT)
-                .danger_accept_invalid_certs(!verify);
-            if self.loopback {
-                builder = builder.no_proxy();
-            }
-            builder.build().map_err(Into::into)
-        })
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .danger_accept_invalid_certs(!self.verify);
+        if self.loopback {
+            builder = builder.no_proxy();
+        }
+        builder
+            .build()
+            .map_err(|error| RegistryError::Client(error.into()))
     }
 
     fn oci_client(self) -> Result<Client, RegistryError> {
-        self.with_or_without_authorities(|verify| {
-            let mut config = ClientConfig {
-                protocol: if self.plain {
-                    ClientProtocol::Http
-                } else {
-                    ClientProtocol::Https
-                },
-                accept_invalid_certificates: !verify,
-                connect_timeout: Some(CONNECT_TIMEOUT),
-                read_timeout: Some(READ_TIMEOUT),
-                user_agent: USER_AGENT,
-                ..ClientConfig::default()
-            };
-            if self.loopback {
-                // oci-client cannot turn proxies off. A proxy that is set, and exempted from everything, keeps it
-                // from looking for one in the environment; loopback is never reached through a proxy.
-                config.http_proxy = Some("http://127.0.0.1:1".to_owned());
-                config.no_proxy = Some("*,0.0.0.0/0,::/0".to_owned());
-            }
-            Client::try_from(config).map_err(Into::into)
-        })
-    }
-
-    /// Builds a client that checks certificates where that matters.
-    ///
-    /// A client cannot be built on a system without certificate authorities, a Nix build sandbox for example, even if
-    /// all it is for is plain HTTP.
-    fn with_or_without_authorities<C>(
-        self,
-        build: impl Fn(bool) -> Result<C, Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Result<C, RegistryError> {
-        let client = match build(self.verify) {
-            Err(_) if self.plain => build(false),
-            checking => checking,
+        let mut config = ClientConfig {
+            protocol: if self.plain {
+                ClientProtocol::Http
+            } else {
+                ClientProtocol::Https
+            },
+            accept_invalid_certificates: !self.verify,
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            read_timeout: Some(ANSWER_TIMEOUT),
+            user_agent: USER_AGENT,
+            ..ClientConfig::default()
         };
-        client.map_err(RegistryError::Client)
+        if self.loopback {
+            // oci-client cannot turn proxies off. A proxy that is set, and exempted from everything, keeps it
+            // from looking for one in the environment; loopback is never reached through a proxy.
+            config.http_proxy = Some("http://127.0.0.1:1".to_owned());
+            config.no_proxy = Some("*,0.0.0.0/0,::/0".to_owned());
+        }
+        Client::try_from(config).map_err(|error| RegistryError::Client(error.into()))
     }
 }

@@ -334,7 +334,8 @@ pub enum RegistryError {
         /// The one that was asked for.
         layer_idx: usize,
     },
-    /// The HTTP client or its threads could not be started.
+    /// The HTTP client or its threads could not be started. The system may have no certificate authorities, without
+    /// which there is no client even for plain HTTP.
     #[error("the HTTP client could not be started")]
     Client(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -387,6 +388,9 @@ impl RegistryError {
                 Some("name one of these with --platform OS/ARCHITECTURE")
             }
             Self::NoTagOrDigest { .. } => Some("add `:TAG` or `@sha256:…`"),
+            Self::Client(_) => Some(
+                "install the system's certificate authorities (`ca-certificates`), or name a file of them in SSL_CERT_FILE",
+            ),
             _ => None,
         }
     }

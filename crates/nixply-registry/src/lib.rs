@@ -23,6 +23,7 @@
 //! [`oci_client`]; uploads are this crate's own. `docs/decisions/0004-oci-client.md` says why.
 
 mod buffer;
+mod challenge;
 mod connection;
 mod credentials;
 mod docker_config;

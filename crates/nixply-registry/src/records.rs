@@ -83,7 +83,7 @@ mod tests {
         let layers = [
             layer(&[]),
             layer(std::slice::from_ref(&with_key)),
-            layer(&[with_diff_id.clone()]),
+            layer(std::slice::from_ref(&with_diff_id)),
             layer(&[with_key, (ANNOTATION_LAYER_DIFF_ID, "sha256:1".to_owned())]),
             whole.clone(),
         ];

@@ -1,9 +1,7 @@
 //! Against a registry in this process: the order of requests, and what a real registry does not show.
 
-mod common;
-
-use common::{Events, large_layer, noise, options, reference, small_layer, uploads};
-use nixply_oci::{LayerKey, Platform};
+use crate::common::{Events, large_layer, noise, options, reference, small_layer, uploads};
+use nixply_oci::{ImageSource, LayerKey, Platform};
 use nixply_registry::{
     Credentials, PushOptions, PushReport, RegistryError, RegistryImage, SilentObserver, push,
     read_records,
@@ -114,9 +112,9 @@ fn large_layers_are_streamed_and_small_ones_have_a_length() {
 #[test]
 fn layers_with_the_same_bytes_are_sent_once() {
     let registry = RecordingRegistry::start();
-    let key = Some(LayerKey::of(b"key"));
+    let key = LayerKey::of(b"key");
     let same_bytes = noise(7, 20_000);
-    let keyed = |bytes: &[u8]| TestLayer::plain(bytes).with_key(key.unwrap());
+    let keyed = |bytes: &[u8]| TestLayer::plain(bytes).with_key(key);
     let large = keyed(&noise(8, 3 << 20));
     let layers = vec![
         TestLayer::plain(&same_bytes),
@@ -309,7 +307,7 @@ fn answers_outside_the_protocol_are_errors() {
             let answer = Answer::status(201).with_header("Docker-Content-Digest", "sha256:0");
             r.path.contains("/manifests/").then_some(answer)
         }),
-        ("a token that no header can hold", |r| {
+        ("a token or password that no header can hold", |r| {
             let challenge = format!(
                 r#"Bearer realm="http://{}/token""#,
                 r.header("host").unwrap_or_default()
@@ -450,7 +448,6 @@ fn an_index_is_resolved_by_platform() {
     let open = |platform: Option<Platform>| {
         RegistryImage::open(&all, platform.as_ref(), &Credentials::Anonymous, false)
     };
-    use nixply_oci::ImageSource;
     let arm64 = open(Some(Platform::linux("arm64"))).unwrap();
     let stored = arm64.image();
     assert_eq!(stored.manifest_descriptor.digest.to_string(), digests[1].0);

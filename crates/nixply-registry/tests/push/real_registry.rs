@@ -1,8 +1,6 @@
 //! Against Debian's `docker-registry` (distribution 2.8).
 
-mod common;
-
-use common::{Events, large_layer, options, reference, small_layer, uploads};
+use crate::common::{Events, large_layer, options, reference, small_layer, uploads};
 use nixply_oci::{DiffId, ImageSource, LayerError, LayerKey, LayerRecord};
 use nixply_registry::{
     Credentials, LayerOutcome, RegistryError, RegistryImage, SilentObserver, push, read_records,

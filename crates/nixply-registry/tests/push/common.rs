@@ -1,5 +1,4 @@
 //! What the tests of this crate share.
-#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use nixply_oci::ImageReference;
 use nixply_registry::{LayerOutcome, PushEvent, PushObserver, PushOptions, PushReport};

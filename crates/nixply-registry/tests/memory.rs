@@ -1,0 +1,113 @@
+//! The memory of a push does not grow with its layers. Alone in its process, whose peak it reads.
+
+use nixply_oci::{
+    BlobHasher, DiffId, Image, ImageReference, Layer, LayerDigest, LayerError, LayerKey,
+    LayerRecord, MediaType,
+};
+use nixply_registry::{Credentials, PushOptions, SilentObserver, push};
+use nixply_testkit::images::TestImage;
+use nixply_testkit::registry::RegistryProcess;
+use std::fs;
+use std::io::Write;
+
+/// One layer of this size, made as it is written.
+const LAYER_BYTES: u64 = 300 << 20;
+
+/// What buffers of one layer, an HTTP client and the test itself may take.
+const PEAK_MAX_KIB: u64 = 96 << 10;
+
+#[derive(Debug)]
+struct GeneratedLayer;
+
+impl Layer for GeneratedLayer {
+    fn key(&self) -> Option<LayerKey> {
+        None
+    }
+
+    fn known(&self) -> Option<LayerRecord> {
+        None
+    }
+
+    fn media_type(&self) -> MediaType {
+        MediaType::OciLayerTar
+    }
+
+    fn weight_bytes(&self) -> u64 {
+        LAYER_BYTES
+    }
+
+    fn title(&self) -> String {
+        "300 MiB".to_owned()
+    }
+
+    fn write_blob(&self, out: &mut dyn Write) -> Result<LayerRecord, LayerError> {
+        let chunk = vec![0x5a; 1 << 20];
+        let mut hasher = BlobHasher::new();
+        for _ in 0..LAYER_BYTES / chunk.len() as u64 {
+            hasher.update(&chunk);
+            out.write_all(&chunk).map_err(LayerError::Sink)?;
+        }
+        let (hash, size_bytes) = hasher.finish();
+        Ok(LayerRecord {
+            diff_id: DiffId::from_bytes(hash),
+            digest: LayerDigest::from_bytes(hash),
+            size_bytes,
+            media_type: MediaType::OciLayerTar,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct GeneratedImage {
+    layers: Vec<Box<dyn Layer>>,
+    rest: TestImage,
+}
+
+impl Image for GeneratedImage {
+    fn layers(&self) -> &[Box<dyn Layer>] {
+        &self.layers
+    }
+
+    fn platform(&self) -> &nixply_oci::Platform {
+        self.rest.platform()
+    }
+
+    fn finish(
+        &self,
+        _records: &[LayerRecord],
+    ) -> Result<nixply_oci::FinishedImage, nixply_oci::ImageError> {
+        self.rest.finish(&[])
+    }
+}
+
+/// The most memory that this process ever had, in KiB; `None` where there is no `/proc`.
+fn peak_kib() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
+}
+
+#[test]
+fn a_large_layer_is_never_whole_in_memory() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let image = GeneratedImage {
+        layers: vec![Box::new(GeneratedLayer)],
+        rest: TestImage::new(Vec::new()),
+    };
+    let target: ImageReference = format!("{}/a:x", registry.host()).parse().unwrap();
+    let report = push(
+        &image,
+        &[target],
+        &Credentials::Anonymous,
+        &PushOptions::for_jobs(2),
+        &SilentObserver,
+    )
+    .unwrap();
+    assert_eq!(report.layer_bytes_sent(), LAYER_BYTES);
+    let peak = peak_kib().unwrap_or(0);
+    assert!(peak < PEAK_MAX_KIB, "{peak} KiB");
+}
