@@ -1,6 +1,7 @@
 //! One path's record in JSON, in all the shapes that Nix gave it.
 
 use super::ReadError;
+use super::error::Subject;
 use super::json::{Key, Kind, Value, pass_over_seq, visit_scalars_as};
 use super::record::Record;
 use crate::NarHash;
@@ -88,8 +89,7 @@ impl<'de> Deserialize<'de> for Entry<'de> {
 /// Where a value stands, for messages.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    /// The path or the number of the record.
-    pub(super) entry: &'a str,
+    pub(super) subject: Subject<'a>,
     pub(super) field: &'static str,
 }
 
@@ -100,7 +100,7 @@ impl Place<'_> {
 
     fn wrong(self, expected: &'static str, found: String) -> ReadError {
         ReadError::FieldType {
-            entry: self.entry.to_owned(),
+            entry: self.subject.to_string(),
             field: self.field,
             expected,
             found,
@@ -109,23 +109,21 @@ impl Place<'_> {
 
     pub(super) fn required(self, value: Option<Value<'_>>) -> Result<Value<'_>, ReadError> {
         value.ok_or_else(|| ReadError::MissingField {
-            entry: self.entry.to_owned(),
+            entry: self.subject.to_string(),
             field: self.field,
         })
     }
 }
 
 impl<'de> Fields<'de> {
-    /// Checks the types of a record's fields. `entry` names the record in messages.
-    pub(super) fn into_record(
-        self,
-        entry: &str,
-        path: Cow<'de, str>,
-    ) -> Result<Record<'de>, ReadError> {
-        let at = |field| Place { entry, field };
+    /// Checks the types of a record's fields.
+    pub(super) fn into_record(self, path: Cow<'de, str>) -> Result<Record<'de>, ReadError> {
+        let at = |field| Place {
+            subject: Subject::Path(&path),
+            field,
+        };
         let given = |value: Option<Value<'de>>| value.filter(|value| value.kind() != Kind::Null);
         Ok(Record {
-            path,
             nar_hash: nar_hash(at("narHash"), self.nar_hash)?,
             nar_size_bytes: unsigned(
                 at("narSize"),
@@ -147,6 +145,7 @@ impl<'de> Fields<'de> {
             registration_time_secs: given(self.registration_time)
                 .map(|value| unsigned(at("registrationTime"), &value, "a whole number of seconds"))
                 .transpose()?,
+            path,
         })
     }
 }
@@ -193,7 +192,7 @@ fn nar_hash(place: Place<'_>, value: Option<Value<'_>>) -> Result<NarHash, ReadE
         .and_then(NarHash::from_digits)
         .map_or_else(|| text.parse(), Ok)
         .map_err(|error| ReadError::NarHash {
-            entry: place.entry.to_owned(),
+            entry: place.subject.to_string(),
             error,
         })
 }

@@ -1,6 +1,8 @@
 //! Why bytes could not be read as a closure.
 
+use crate::excerpt::excerpt;
 use crate::{ClosureError, NarHashError, StoreDirError, StorePathError};
+use std::fmt;
 
 /// Why bytes could not be read as a closure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,6 +144,27 @@ pub enum ReadError {
     /// The records are well-formed and yet no closure.
     #[error(transparent)]
     Closure(#[from] ClosureError),
+}
+
+/// What a message is about. Its text is made only when there is a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Subject<'a> {
+    /// The record of a path.
+    Path(&'a str),
+    /// The record at a place in an array, from 1, whose path is not known.
+    Entry(usize),
+    /// The outermost object.
+    Document,
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "`{}`", excerpt(path)),
+            Self::Entry(n) => write!(f, "entry {n}"),
+            Self::Document => f.write_str("the document"),
+        }
+    }
 }
 
 /// Texts of Nix that look like a registration at first, and lack what a closure needs.

@@ -2,8 +2,9 @@
 
 use super::ReadError;
 use super::entry::{Entry, Place};
+use super::error::Subject;
 use super::json::{self, Key, Kind, Value, pass_over_seq, visit_scalars_as};
-use super::record::{Record, close, entry_name};
+use super::record::{Record, close};
 use crate::excerpt::excerpt;
 use crate::{Closure, StoreDir};
 use serde::Deserialize;
@@ -20,15 +21,14 @@ pub(super) fn read_array(text: &str) -> Result<Closure, ReadError> {
 pub(super) fn closure_of_array(entries: Vec<Entry<'_>>) -> Result<Closure, ReadError> {
     let mut records = Records::default();
     for (n, Entry(fields)) in (1_usize..).zip(entries) {
-        let number = || format!("entry {n}");
-        let mut fields = fields.map_err(|found| ReadError::NotARecord {
-            entry: number(),
-            found: found.to_string(),
-        })?;
         let place = Place {
-            entry: &number(),
+            subject: Subject::Entry(n),
             field: "path",
         };
+        let mut fields = fields.map_err(|found| ReadError::NotARecord {
+            entry: place.subject.to_string(),
+            found: found.to_string(),
+        })?;
         let path = place
             .required(fields.path.take())?
             .into_text()
@@ -71,7 +71,7 @@ pub(super) fn read_versioned(text: &str) -> Result<Closure, ReadError> {
 /// A field of the document, for messages.
 fn top(field: &'static str) -> Place<'static> {
     Place {
-        entry: "the document",
+        subject: Subject::Document,
         field,
     }
 }
@@ -97,7 +97,7 @@ impl<'de> Records<'de> {
     }
 
     fn add(&mut self, path: Cow<'de, str>, Entry(fields): Entry<'de>) -> Result<(), ReadError> {
-        let entry = entry_name(&path);
+        let subject = Subject::Path(&path);
         let fields = match fields {
             Ok(fields) => fields,
             Err(Kind::Null) => {
@@ -106,7 +106,7 @@ impl<'de> Records<'de> {
             }
             Err(found) => {
                 return Err(ReadError::NotARecord {
-                    entry,
+                    entry: subject.to_string(),
                     found: found.to_string(),
                 });
             }
@@ -119,23 +119,27 @@ impl<'de> Records<'de> {
             None | Some(Value::Boolean(true)) => {}
             Some(other) => {
                 let place = Place {
-                    entry: &entry,
+                    subject,
                     field: "valid",
                 };
                 return Err(place.wrong_type("a boolean", other.kind()));
             }
         }
         if let Some(store_dir) = &fields.store_dir {
-            self.check_store_dir(&entry, store_dir)?;
+            self.check_store_dir(subject, store_dir)?;
         }
-        self.valid.push(fields.into_record(&entry, path)?);
+        self.valid.push(fields.into_record(path)?);
         Ok(())
     }
 
     /// Each record may repeat the store directory; the first one counts where the document does not say it.
-    fn check_store_dir(&mut self, entry: &str, value: &Value<'_>) -> Result<(), ReadError> {
+    fn check_store_dir(
+        &mut self,
+        subject: Subject<'_>,
+        value: &Value<'_>,
+    ) -> Result<(), ReadError> {
         let place = Place {
-            entry,
+            subject,
             field: "storeDir",
         };
         let found = value
@@ -144,7 +148,7 @@ impl<'de> Records<'de> {
         match &self.store_dir {
             Some(expected) if expected.as_str() == found => Ok(()),
             Some(expected) => Err(ReadError::OtherStoreDir {
-                entry: entry.to_owned(),
+                entry: subject.to_string(),
                 found: excerpt(found),
                 expected: expected.to_string(),
             }),

@@ -1,8 +1,8 @@
 //! What every form says of a path, and the step from there to a closure.
 
 use super::ReadError;
+use super::error::Subject;
 use crate::closure;
-use crate::excerpt::excerpt;
 use crate::{Closure, NarHash, PathInfo, StoreDir, StorePath, StorePathError};
 use std::borrow::Cow;
 
@@ -36,11 +36,6 @@ pub(super) fn close(
     Ok(closure::build(store_dir, records)?)
 }
 
-/// How a path is called in messages.
-pub(super) fn entry_name(path: &str) -> String {
-    format!("`{}`", excerpt(path))
-}
-
 fn parent(path: &str) -> Result<StoreDir, ReadError> {
     match path.rsplit_once('/') {
         Some((parent, _)) => Ok(StoreDir::new(parent)?),
@@ -55,7 +50,7 @@ fn resolve<'a>(
     let at = |field| {
         let path = &record.path;
         move |error| ReadError::StorePath {
-            entry: entry_name(path),
+            entry: Subject::Path(path).to_string(),
             field,
             error,
         }

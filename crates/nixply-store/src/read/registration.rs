@@ -3,8 +3,8 @@
 //! A record is a line each of path, NAR hash, NAR size, deriver (may be empty) and number of references, and then a line
 //! for each reference (Nix, `src/libstore/store-api.cc`, `decodeValidPathInfo`).
 
-use super::error::OtherList;
-use super::record::{Record, close, entry_name};
+use super::error::{OtherList, Subject};
+use super::record::{Record, close};
 use super::{Closure, ReadError};
 use crate::NarHash;
 use crate::excerpt::excerpt;
@@ -27,7 +27,7 @@ fn read_record<'a>(lines: &mut Lines<'a>, path: &'a str) -> Result<Record<'a>, R
     let nar_hash = match NarHash::from_digits(hash) {
         Some(nar_hash) => nar_hash,
         None if hash.starts_with("sha256") => hash.parse().map_err(|error| ReadError::NarHash {
-            entry: entry_name(path),
+            entry: Subject::Path(path).to_string(),
             error,
         })?,
         None => return Err(lines.unexpected("a NAR hash", hash)),
