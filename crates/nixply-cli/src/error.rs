@@ -2,6 +2,8 @@
 //!
 //! The form is `error: what failed`, one `cause:` line for each layer below, and after a blank line one `hint:`.
 
+use nixply_layer::WriteLayerError;
+use nixply_oci::LayerError;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -65,6 +67,9 @@ impl CliError {
     fn caused_by(mut self, mut source: Option<&(dyn Error + 'static)>) -> Self {
         while let Some(error) = source {
             let text = error.to_string();
+            if let Some(making) = making(error) {
+                self.hint = making.hint();
+            }
             self.broken_pipe |= error
                 .downcast_ref::<std::io::Error>()
                 .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
@@ -111,6 +116,14 @@ impl CliError {
             let _ = writeln!(text, "\nhint: {hint}");
         }
         text
+    }
+}
+
+/// The error of a layer's maker, which a sink passes on without knowing its type.
+fn making<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a WriteLayerError> {
+    match error.downcast_ref::<LayerError>() {
+        Some(LayerError::Make(inner)) => inner.downcast_ref(),
+        _ => error.downcast_ref(),
     }
 }
 

@@ -324,9 +324,14 @@ impl Plan {
     }
 
     pub(crate) fn layer_spec(&self, contents: LayerContents) -> LayerSpec {
+        let format = match contents {
+            LayerContents::Store { .. } => self.layer_format.to_layer_format(),
+            // dockerTools makes its layer of root files with another program; nixply has one way.
+            LayerContents::Root { .. } => LayerFormat::Nixply,
+        };
         LayerSpec {
             contents,
-            format: self.layer_format.to_layer_format(),
+            format,
             compression: self.compression,
         }
     }

@@ -100,6 +100,24 @@ pub enum WriteLayerError {
     Sink(#[source] io::Error),
 }
 
+impl WriteLayerError {
+    /// One thing to do about it, where there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::MissingStorePath { path } => {
+                Some(format!("build or fetch it: `nix-store -r {}`", path.display()))
+            }
+            Self::Shrank { .. } | Self::Grew { .. } => Some(
+                "something writes to the store; `nix-store --verify --check-contents` finds what was damaged"
+                    .to_owned(),
+            ),
+            Self::SourceContent { .. } => Some("plan again: the file was changed since".to_owned()),
+            _ => None,
+        }
+    }
+}
+
 /// What is wrong with a root file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -9,11 +9,7 @@ use std::path::PathBuf;
 /// the test command collects these lines, so that no skipped test looks like a passed one.
 #[must_use]
 pub fn require_program(program: &str) -> Option<PathBuf> {
-    let found = std::env::var_os("PATH").and_then(|path| {
-        std::env::split_paths(&path)
-            .map(|dir| dir.join(program))
-            .find(|file| file.is_file())
-    });
+    let found = find(program);
     if found.is_none() {
         // The test harness names a test's thread after the test.
         let thread = std::thread::current();
@@ -25,6 +21,13 @@ pub fn require_program(program: &str) -> Option<PathBuf> {
     found
 }
 
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +35,6 @@ mod tests {
     #[test]
     fn programs_are_found_on_the_path() {
         assert!(require_program("sh").unwrap().is_absolute());
-        assert_eq!(require_program("no-such-program-for-nixply"), None);
+        assert_eq!(find("no-such-program-for-nixply"), None);
     }
 }

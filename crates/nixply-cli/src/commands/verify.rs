@@ -9,8 +9,8 @@ use crate::stored::{OpenArgs, open};
 use crate::text;
 use nixply_image::{Plan, store_paths_of_history};
 use nixply_layer::{
-    Compression, Difference, DifferenceKind, DockerToolsHeader, LayerContents, LayerFormat,
-    LayerSpec, StorePathContent, StoreRoot, compare_layer, read_diff_id, write_layer,
+    CompareError, Compression, Difference, DifferenceKind, DockerToolsHeader, LayerContents,
+    LayerFormat, LayerSpec, StorePathContent, StoreRoot, compare_layer, read_diff_id, write_layer,
 };
 use nixply_oci::{DiffId, ImageSource, StoredImage};
 use nixply_store::{NarHash, StoreDir};
@@ -259,8 +259,14 @@ fn compare(
 ) -> Result<Option<Difference>, CliError> {
     let mut stored = open_layer(source, idx)?;
     let media_type = &source.image().manifest.layers[idx].media_type;
-    compare_layer(spec, &store_root(spec, work), &mut stored, media_type)
-        .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))
+    compare_layer(spec, &store_root(spec, work), &mut stored, media_type).map_err(|error| {
+        // What cannot be read of the image is the image's fault; what cannot be made is not.
+        let status = match error {
+            CompareError::Make(_) => ExitStatus::Failed,
+            _ => ExitStatus::Input,
+        };
+        CliError::from_error(status, &error)
+    })
 }
 
 fn store_root(spec: &LayerSpec, work: &WorkOptions) -> StoreRoot {

@@ -1,0 +1,141 @@
+//! What goes wrong is named, with one thing to do about it and the documented exit code.
+
+use crate::support::{APP, LIB, Sandbox};
+
+#[test]
+fn wrong_command_lines() {
+    let sandbox = Sandbox::new();
+    let mut text = String::new();
+    for arguments in [
+        &["plan"][..],
+        &["plan", "closure.json", "--packer", "best"],
+        &["plan", "closure.json", "--compression", "lzma"],
+        &["plan", "closure.json", "--platform", "linux"],
+        &["plan", "closure.json", "--env", "A"],
+        &["plan", "closure.json", "--created", "yesterday"],
+        &["plan", "closure.json", "--cmd", "[1]"],
+        &["push", "closure.json", "app:v1"],
+        &["push", "closure.json", "localhost:1/app:v1", "--tag", "-x"],
+        &["export", "closure.json", "--format", "oci-dir", "-o", "-"],
+    ] {
+        text.push_str(&sandbox.show(arguments));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn bad_input() {
+    let sandbox = Sandbox::new();
+    let closure = std::fs::read_to_string(sandbox.path("closure.json")).unwrap();
+    sandbox.write("cut.json", &closure[..closure.len() / 2]);
+    sandbox.write(
+        "open.json",
+        &closure.replace(
+            &format!("/nix/store/{LIB}\": "),
+            "/nix/store/5555555555555555555555555555555f-x\": ",
+        ),
+    );
+    sandbox.write(
+        "invalid.json",
+        &format!("[{{\"path\": \"/nix/store/{APP}\", \"valid\": false}}]"),
+    );
+    sandbox.write("empty.json", "[]");
+    sandbox.write("other.json", "{\"a\": 1}");
+    sandbox.write("plan2.json", "{\"schema\": \"nixply.plan/2\"}");
+    sandbox.write(
+        "image2.json",
+        "{\"schema\": \"nixply.image/1\", \"maxLayers\": 3}",
+    );
+    let mut text = String::new();
+    for file in [
+        "nowhere.json",
+        "cut.json",
+        "open.json",
+        "invalid.json",
+        "empty.json",
+        "other.json",
+        "plan2.json",
+        "image2.json",
+        "store",
+    ] {
+        text.push_str(&sandbox.show(&["plan", file]));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_cannot_be_done() {
+    let sandbox = Sandbox::new();
+    let unknown = "/nix/store/5555555555555555555555555555555f-x";
+    let mut text = String::new();
+    for arguments in [
+        &[
+            "plan",
+            "closure.json",
+            "--packer",
+            "per-path",
+            "--max-layers",
+            "3",
+        ][..],
+        &["plan", "closure.json", "--max-layers", "0"],
+        &["plan", "closure.json", "--root", unknown],
+        &["plan", ".#x"],
+        &["load", "closure.json"],
+        &["load", "closure.json", "--into", "podman"],
+        &["verify", "closure.json"],
+        &["push", "docker://localhost:1/x", "localhost:1/y"],
+    ] {
+        text.push_str(&sandbox.show(arguments));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_missing_store_path_is_named() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.store();
+    std::fs::remove_dir_all(store.join(LIB)).unwrap();
+    insta::assert_snapshot!(sandbox.show(&[
+        "export",
+        "closure.json",
+        "--format",
+        "archive",
+        "-o",
+        "out.tar",
+        "--physical-store",
+        "store",
+        "-q",
+    ]));
+    assert!(!sandbox.path("out.tar").exists());
+}
+
+#[test]
+fn too_many_layers_for_docker_are_told() {
+    let sandbox = Sandbox::new();
+    let records: Vec<String> = (0..130)
+        .map(|n| {
+            format!(
+                r#"{{"path":"/nix/store/{n:032}-p{n}","narHash":"sha256-{}=","narSize":1,"references":[]}}"#,
+                "A".repeat(43)
+            )
+        })
+        .collect();
+    sandbox.write("many.json", &format!("[{}]", records.join(",")));
+    let output = sandbox.run(&[
+        "plan",
+        "many.json",
+        "--max-layers",
+        "130",
+        "--packer",
+        "per-path",
+    ]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        stderr,
+        "warning: the image has 130 layers; Docker's graph drivers refuse more than 125\n"
+    );
+    assert!(output.status.success());
+}

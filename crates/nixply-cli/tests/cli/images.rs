@@ -1,0 +1,194 @@
+//! Images on disk: written, looked at, compared with the store.
+
+use crate::support::{LIB, LIBC, Sandbox};
+use std::fs;
+
+const STORE: [&str; 3] = ["--physical-store", "store", "-q"];
+
+fn export(sandbox: &Sandbox, format: &str, output: &str, more: &[&str]) -> String {
+    let arguments = [
+        &[
+            "export",
+            "closure.json",
+            "--format",
+            format,
+            "-o",
+            output,
+            "--platform",
+            "linux/amd64",
+        ][..],
+        &STORE,
+        more,
+    ];
+    sandbox.stdout(&arguments.concat())
+}
+
+#[test]
+fn every_form_holds_the_same_image() {
+    let sandbox = Sandbox::new();
+    let name = ["--name", "example.org/app", "--tag", "v1"];
+    let dir = export(&sandbox, "oci-dir", "layout", &name);
+    let archive = export(&sandbox, "archive", "archive.tar", &name);
+    assert_eq!(dir, archive);
+    let inspected = sandbox.stdout(&["inspect", "layout", "--json"]);
+    assert_eq!(
+        sandbox.stdout(&["inspect", "archive.tar", "--json"]),
+        inspected
+    );
+    export(&sandbox, "docker-archive", "docker.tar", &name);
+    for image in ["layout", "archive.tar", "docker.tar"] {
+        let text = sandbox.stdout(&["verify", image, "--physical-store", "store"]);
+        assert!(text.ends_with("verified 4 layers\n"), "{image}: {text}");
+    }
+    insta::assert_snapshot!(sandbox.show(&["inspect", "layout"]));
+    insta::assert_snapshot!(sandbox.show(&[
+        "verify",
+        "layout",
+        "--physical-store",
+        "store",
+        "--json"
+    ]));
+}
+
+#[test]
+fn standard_output_takes_an_archive() {
+    let sandbox = Sandbox::new();
+    export(&sandbox, "archive", "archive.tar", &[]);
+    let arguments = [
+        &[
+            "export",
+            "closure.json",
+            "--format",
+            "archive",
+            "-o",
+            "-",
+            "--platform",
+            "linux/amd64",
+        ][..],
+        &STORE,
+    ];
+    let output = sandbox.run(&arguments.concat());
+    assert_eq!(
+        output.stdout,
+        fs::read(sandbox.path("archive.tar")).unwrap()
+    );
+}
+
+#[test]
+fn the_digest_does_not_depend_on_threads_or_environment() {
+    let sandbox = Sandbox::new();
+    let arguments = |jobs| {
+        [
+            &[
+                "export",
+                "closure.json",
+                "--format",
+                "archive",
+                "-o",
+                "-",
+                "--platform",
+                "linux/amd64",
+            ][..],
+            &STORE,
+            &["--jobs", jobs],
+        ]
+        .concat()
+    };
+    let expected = sandbox.run(&arguments("1")).stdout;
+    assert!(!expected.is_empty());
+    for jobs in ["2", "16"] {
+        let mut command = sandbox.command(&arguments(jobs));
+        command
+            .env("TZ", "Asia/Kathmandu")
+            .env("LANG", "tr_TR.UTF-8")
+            .env("SOURCE_DATE_EPOCH", "7");
+        assert!(
+            command.output().unwrap().stdout == expected,
+            "--jobs {jobs} gave other bytes"
+        );
+    }
+}
+
+#[test]
+fn a_changed_store_is_told_from_the_image() {
+    let sandbox = Sandbox::new();
+    export(&sandbox, "oci-dir", "layout", &[]);
+    let libc = sandbox.store().join(LIBC).join("lib/libc.so");
+    let mut content = fs::read(&libc).unwrap();
+    content[70_000] = b'x';
+    fs::write(&libc, content).unwrap();
+    fs::remove_file(sandbox.store().join(LIB).join("lib/lib.so")).unwrap();
+    insta::assert_snapshot!(sandbox.show(&["verify", "layout", "--physical-store", "store"]));
+}
+
+#[test]
+fn a_damaged_image_is_input_that_lies() {
+    let sandbox = Sandbox::new();
+    export(&sandbox, "oci-dir", "layout", &[]);
+    let blobs = sandbox.path("layout/blobs/sha256");
+    let biggest = fs::read_dir(&blobs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap();
+    let mut content = fs::read(&biggest).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    fs::write(&biggest, content).unwrap();
+    let output = sandbox.run(&["verify", "layout", "--physical-store", "store"]);
+    assert!(matches!(output.status.code(), Some(3 | 5)), "{output:?}");
+}
+
+#[test]
+fn the_exact_bytes_of_dockertools_are_verified_too() {
+    let sandbox = Sandbox::new();
+    export(
+        &sandbox,
+        "oci-dir",
+        "layout",
+        &["--layer-format", "dockertools", "--packer", "popularity"],
+    );
+    let text = sandbox.stdout(&["verify", "layout", "--physical-store", "store"]);
+    assert!(text.ends_with("verified 4 layers\n"), "{text}");
+}
+
+#[test]
+fn root_files_are_verified_with_the_plan() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "image.json",
+        r#"{"schema": "nixply.image/1", "closure": "closure.json", "files": [
+          {"path": "bin/sudo", "type": "file", "mode": "4755", "content": "x"},
+          {"path": "etc/link", "type": "symlink", "target": "/bin/sudo"}]}"#,
+    );
+    sandbox.stdout(&["plan", "image.json", "-o", "plan.json"]);
+    let arguments = [
+        &["export", "plan.json", "--format", "oci-dir", "-o", "layout"][..],
+        &STORE,
+    ]
+    .concat();
+    sandbox.stdout(&arguments);
+    let verify = ["verify", "layout", "--physical-store", "store"];
+    let dockertools = [
+        &[
+            "export",
+            "image.json",
+            "--format",
+            "oci-dir",
+            "-o",
+            "exact",
+            "--layer-format",
+            "dockertools",
+        ][..],
+        &STORE,
+    ];
+    sandbox.stdout(&dockertools.concat());
+    let without = sandbox.stdout(&verify);
+    assert!(
+        without.contains("nothing says what it was made from"),
+        "{without}"
+    );
+    let with = sandbox.stdout(&[&verify[..], &["--plan", "plan.json"]].concat());
+    assert!(!with.contains("nothing says"), "{with}");
+    assert!(with.ends_with("verified 5 layers\n"), "{with}");
+}

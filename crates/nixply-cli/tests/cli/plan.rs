@@ -1,0 +1,131 @@
+//! `nixply plan` and `nixply inspect` of what is not made yet.
+
+use crate::support::{APP, LIB, Sandbox};
+use std::io::Write as _;
+use std::process::Stdio;
+
+const PLATFORM: [&str; 2] = ["--platform", "linux/amd64"];
+
+#[test]
+fn a_closure_as_a_table() {
+    let sandbox = Sandbox::new();
+    let arguments = [
+        &[
+            "plan",
+            "closure.json",
+            "--packer",
+            "size",
+            "--max-layers",
+            "3",
+        ],
+        &PLATFORM[..],
+    ];
+    insta::assert_snapshot!(sandbox.show(&arguments.concat()));
+}
+
+#[test]
+fn a_closure_as_json() {
+    let sandbox = Sandbox::new();
+    let arguments = [
+        &[
+            "plan",
+            "closure.json",
+            "--packer",
+            "popularity",
+            "--json",
+            "--cmd",
+            "/bin/app",
+        ],
+        &PLATFORM[..],
+    ];
+    let text = sandbox.show(&arguments.concat());
+    insta::assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "[VERSION]"));
+}
+
+#[test]
+fn a_part_of_a_closure() {
+    let sandbox = Sandbox::new();
+    let root = format!("/nix/store/{LIB}");
+    let json = sandbox.stdout(&["plan", "closure.json", "--root", &root, "--json"]);
+    assert!(json.contains(LIB) && !json.contains(APP), "{json}");
+}
+
+#[test]
+fn a_plan_gives_itself() {
+    let sandbox = Sandbox::new();
+    sandbox.stdout(&["plan", "closure.json", "-o", "plan.json"]);
+    let written = std::fs::read_to_string(sandbox.path("plan.json")).unwrap();
+    assert_eq!(sandbox.stdout(&["plan", "plan.json", "--json"]), written);
+    assert_eq!(sandbox.stdout(&["inspect", "plan.json", "--json"]), written);
+    insta::assert_snapshot!(sandbox.show(&["plan", "plan.json", "--max-layers", "3"]));
+}
+
+#[test]
+fn standard_input_is_read() {
+    let sandbox = Sandbox::new();
+    let mut child = sandbox
+        .command(&["plan", "-", "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let closure = std::fs::read(sandbox.path("closure.json")).unwrap();
+    child.stdin.take().unwrap().write_all(&closure).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let expected = sandbox.stdout(&["plan", "closure.json", "--json"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+}
+
+#[test]
+fn a_specification_and_options_that_win_over_it() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("etc")).unwrap();
+    sandbox.write("etc/motd", "hello\n");
+    sandbox.write(
+        "image.json",
+        r#"{
+          "schema": "nixply.image/1", "name": "example.org/app", "closure": "closure.json", "packer": "size",
+          "max_layers": 3, "compression": "zstd:5", "platform": {"os": "linux", "architecture": "arm64"},
+          "config": {"Env": ["A=1", "B=2"], "User": "app"},
+          "files": [
+            {"path": "/etc/motd", "type": "file", "source": "etc/motd", "mode": "0600"},
+            {"path": "/tmp", "type": "directory", "mode": "1777"}
+          ]
+        }"#,
+    );
+    let json = sandbox.stdout(&[
+        "plan",
+        "image.json",
+        "--json",
+        "--env",
+        "A=3",
+        "--tag",
+        "v2",
+    ]);
+    let json = json.replace(
+        &sandbox
+            .path("")
+            .canonicalize()
+            .unwrap()
+            .display()
+            .to_string(),
+        "[DIR]",
+    );
+    insta::assert_snapshot!(json.replace(env!("CARGO_PKG_VERSION"), "[VERSION]"));
+}
+
+#[test]
+fn every_packer_takes_the_closure() {
+    let sandbox = Sandbox::new();
+    for packer in [
+        "auto",
+        "auto-layer",
+        "popularity",
+        "nix2container",
+        "size",
+        "per-path",
+    ] {
+        let json = sandbox.stdout(&["plan", "closure.json", "--packer", packer, "--json"]);
+        assert_eq!(json.matches("\"nar_hash\"").count(), 4, "{packer}: {json}");
+    }
+}
