@@ -1,7 +1,7 @@
 //! Measures walk, read and tar of store paths, by this crate and by the `tar` crate, to nothing.
 //!
-//! `cargo run --release -p nixply-layer --example tar_speed -- STORE_DIR [ROUNDS]` takes every store path that lies in
-//! STORE_DIR. The rounds alternate; the best of each counts (docs/decisions/0002-tar-writer.md).
+//! `cargo run --release -p nixply-layer --example tar_speed -- STORE_DIR [ROUNDS]` takes every store path that lies
+//! in `STORE_DIR`. The rounds alternate; the best of each counts (docs/decisions/0002-tar-writer.md).
 
 use nixply_layer::{
     Compression, LayerContents, LayerFormat, LayerSpec, StorePathContent, StoreRoot,
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Locks, links and what else stands in a store are no store paths.
         paths.extend(StorePath::new(&entry?.file_name().to_string_lossy()));
     }
-    paths.retain(|path| !path.name().ends_with(".lock"));
+    paths.retain(|path| !path.name().as_bytes().ends_with(b".lock"));
     paths.sort();
     let content = |path: &StorePath| StorePathContent {
         path: path.clone(),

@@ -1,4 +1,5 @@
 //! The bytes of both formats against an independent implementation and against nixpkgs' own script.
+#![allow(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
 mod common;
 

@@ -2,6 +2,7 @@
 //!
 //! `INSTA_UPDATE=always cargo test -p nixply-layer --test golden` writes the listings anew; a change of any of them is a new
 //! format version (`docs/format.md`, "What raises the version").
+#![allow(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Layer keys against the vectors that `fixtures/layers/keys.py` made, and what must not or must change a key.
+#![allow(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
 mod common;
 
@@ -89,7 +90,7 @@ fn size_does_not_count_but_content_and_compression_do() {
     let resized = changed(&|spec| with_first_path(spec, &|path| path.nar_size_bytes = 7));
     assert_eq!(resized, plain.key());
     let rebuilt = changed(&|spec| {
-        with_first_path(spec, &|path| path.nar_hash = NarHash::from_bytes([7; 32]))
+        with_first_path(spec, &|path| path.nar_hash = NarHash::from_bytes([7; 32]));
     });
     assert_ne!(rebuilt, plain.key());
     let keys = ["none", "gzip:1", "gzip:6", "zstd:3"]

@@ -1,4 +1,5 @@
 //! What cannot stand in a layer, and what is said about it.
+#![allow(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
 mod common;
 
