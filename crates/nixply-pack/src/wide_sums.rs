@@ -10,7 +10,7 @@ use crate::dag::Dag;
 use num_bigint::BigUint;
 use std::cmp::Ordering;
 
-/// Words of 64 members in a block. Four words keep the masks of 100,000 nodes in a second-level cache.
+/// Words of 64 members in a block: a node's mask is half a cache line.
 const BLOCK_WORDS: usize = 4;
 const BLOCK_MEMBERS: usize = BLOCK_WORDS * 64;
 /// One table entry for each set of members of one byte of a mask.
