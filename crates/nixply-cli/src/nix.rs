@@ -52,15 +52,7 @@ pub(crate) fn closure_of(installables: &[String]) -> Result<Closure, CliError> {
         last = last.or(Some(output));
     }
     match last {
-        Some(output) => Err(CliError::context(
-            ExitStatus::Failed,
-            format!("Nix cannot tell the closure of {}", quoted(installables)),
-            &NixFailed(
-                String::from_utf8_lossy(&output.stderr)
-                    .trim_end()
-                    .to_owned(),
-            ),
-        )),
+        Some(output) => Err(refused(installables, &output)),
         None => Err(CliError::new(
             ExitStatus::Failed,
             format!(
@@ -70,6 +62,28 @@ pub(crate) fn closure_of(installables: &[String]) -> Result<Closure, CliError> {
         )
         .hint("give a closure file instead, made by `nix path-info --json -r` elsewhere")),
     }
+}
+
+/// Nix was there and did not answer.
+fn refused(installables: &[String], output: &Output) -> CliError {
+    let said = String::from_utf8_lossy(&output.stderr)
+        .trim_end()
+        .to_owned();
+    // Every version of Nix says so of a store path that is not in the store.
+    let not_built = said.contains("is not valid");
+    let status = if not_built {
+        ExitStatus::Input
+    } else {
+        ExitStatus::Failed
+    };
+    let message = format!("Nix cannot tell the closure of {}", quoted(installables));
+    let hint = not_built.then(|| {
+        format!(
+            "build or fetch it first: `nix-store --realise {}`",
+            installables.join(" ")
+        )
+    });
+    CliError::context(status, message, &NixFailed(said)).maybe_hint(hint)
 }
 
 /// What Nix wrote on its standard error.

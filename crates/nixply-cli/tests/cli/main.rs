@@ -1,5 +1,10 @@
 //! The command as people meet it: its help, its output, its errors and exit codes, and what it makes.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops where something is not as expected"
+)]
+
 mod errors;
 mod help;
 mod images;
