@@ -324,9 +324,12 @@ impl Repository {
         let secrets = self.credentials.secrets();
         match error {
             E::AuthenticationFailure(message) | E::RegistryTokenDecodeError(message) => {
+                let (subject, url) = (request.subject, request.url);
+                let message = secrets.clean(&message);
+                let refusal = Refusal::new(subject, request.method, url, None, &message);
                 RegistryError::Authentication {
                     host: self.reference.resolve_registry().to_owned(),
-                    message: secrets.clean(message.trim()),
+                    message: refusal.words(),
                 }
             }
             other => request.failed(other, &secrets),

@@ -125,6 +125,19 @@ impl Refusal {
         }
     }
 
+    /// What the registry says, on one line.
+    pub(crate) fn words(&self) -> String {
+        let words = |error: &ApiError| match shown(&error.message).as_str() {
+            "" => error.code.clone(),
+            message => format!("{} ({message})", error.code),
+        };
+        if self.errors.is_empty() {
+            return self.body.clone();
+        }
+        let all: Vec<String> = self.errors.iter().map(words).collect();
+        all.join(": ")
+    }
+
     fn has_code(&self, codes: &[&str]) -> bool {
         self.errors
             .iter()
@@ -170,14 +183,9 @@ impl fmt::Display for Refusal {
         if let Some(status) = self.status {
             write!(f, ": status {status}")?;
         }
-        for error in &self.errors {
-            write!(f, ": {}", error.code)?;
-            if !error.message.is_empty() {
-                write!(f, " ({})", shown(&error.message))?;
-            }
-        }
-        if !self.body.is_empty() {
-            write!(f, ": {}", self.body)?;
+        let words = self.words();
+        if !words.is_empty() {
+            write!(f, ": {words}")?;
         }
         Ok(())
     }

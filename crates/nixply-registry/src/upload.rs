@@ -5,7 +5,7 @@
 //! the digest, as Docker sends every layer.
 
 use crate::buffer::{Part, StreamedLayer};
-use crate::connection::{Repository, join};
+use crate::connection::{ANSWER_TIMEOUT, Repository, join};
 use crate::redact::clean_url;
 use crate::{RegistryError, Subject};
 use bytes::Bytes;
@@ -94,6 +94,7 @@ impl Repository {
             .send(Method::PUT, url.clone(), subject, |request| {
                 request
                     .header(CONTENT_TYPE, media_type.as_str())
+                    .timeout(ANSWER_TIMEOUT)
                     .body(manifest.to_vec())
             })
             .await?;
@@ -120,7 +121,7 @@ impl Repository {
         let answer = self
             .send(Method::POST, url.clone(), subject, |request| {
                 // The specification does not ask for this header, some registries do.
-                request.header(CONTENT_LENGTH, 0)
+                request.header(CONTENT_LENGTH, 0).timeout(ANSWER_TIMEOUT)
             })
             .await?;
         if answer.status() != StatusCode::ACCEPTED {

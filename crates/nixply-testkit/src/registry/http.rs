@@ -138,16 +138,16 @@ impl Answer {
     }
 
     pub(super) fn write(&self, to: &mut impl Write, is_head: bool) -> io::Result<()> {
-        let mut head = Vec::new();
+        let mut head: Vec<u8> = Vec::new();
         write!(head, "HTTP/1.1 {} -\r\n", self.status)?;
         for (name, value) in &self.headers {
             write!(head, "{name}: {value}\r\n")?;
         }
         write!(head, "Content-Length: {}\r\n\r\n", self.body.len())?;
-        to.write_all(&head)?;
         if !is_head {
-            to.write_all(&self.body)?;
+            head.extend_from_slice(&self.body);
         }
-        to.flush()
+        // All at once, so that no answer waits for the acknowledgement of its own head.
+        to.write_all(&head)
     }
 }
