@@ -72,7 +72,7 @@ pub(super) fn of_a_newer_nix(world: &World) -> Result<()> {
         )?;
         let said = String::from_utf8_lossy(&described.stderr);
         // Formats came and will come with versions of Nix; the one without a name was always there.
-        if !described.status.success() && !format.is_empty() && said.contains("json-format") {
+        if !described.status.success() && !format.is_empty() && said.contains("format") {
             continue;
         }
         ensure!(

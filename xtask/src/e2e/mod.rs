@@ -179,7 +179,12 @@ pub(crate) fn run(root: &Path, tally: &mut Tally) -> Result<()> {
         }
         return Ok(());
     }
+    let start = Instant::now();
     let world = World::new(root)?;
+    say(format!(
+        "nixply, store paths and services: {:.1} s",
+        start.elapsed().as_secs_f64()
+    ));
     for (name, needs, step) in STEPS {
         if let Some(reason) = needs.iter().find_map(|need| world.lacks(*need)) {
             say(format!("skipped: {name}"));
