@@ -13,11 +13,12 @@ use crate::open::check_layout_directory;
 use crate::pipeline::{Pace, Stop, make_in_order};
 use crate::report::{LayerOutcome, WriteObserver, WriteReport, WrittenLayer};
 use crate::{LayoutError, WriteOptions};
-use nixply_oci::{Descriptor, Digest, Image, Layer, LayerRecord};
+use nixply_oci::{Descriptor, Digest, Image, Layer, LayerDigest, LayerRecord};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Writes an image into an OCI layout directory, which is made or, where it is an OCI layout already, added to.
 ///
@@ -68,6 +69,9 @@ struct Target {
     root: PathBuf,
     /// Where a new layout goes in the end; none for one that existed.
     rename_to: Option<PathBuf>,
+    /// The layers' blobs that were not there before. Held while a blob gets its name, so that of two equal layers, made at
+    /// the same time, neither takes the other's blob for an older one.
+    added: Mutex<BTreeSet<LayerDigest>>,
 }
 
 impl Target {
@@ -91,12 +95,14 @@ impl Target {
                 root: staging.path().join("layout"),
                 rename_to: Some(dir),
                 staging,
+                added: Mutex::default(),
             }
         } else {
             Self {
                 staging,
                 root: dir,
                 rename_to: None,
+                added: Mutex::default(),
             }
         };
         let blobs = target.root.join(BLOBS);
@@ -153,8 +159,10 @@ impl Target {
         observer: &dyn WriteObserver,
     ) -> Result<Placed, LayoutError> {
         let known = layer.known();
-        if let Some(record) = known.clone().filter(|record| self.has(record)) {
-            return Ok(Placed::Layer(record, LayerOutcome::AlreadyThere));
+        if let Some(record) = &known
+            && let Some(outcome) = self.outcome_if_there(record, &self.lock_added())
+        {
+            return Ok(Placed::Layer(record.clone(), outcome));
         }
         observer.layer_started(layer_idx, &layer.title(), layer.weight_bytes());
         let temporary = self.staging.path().join(format!("layer-{layer_idx}"));
@@ -169,17 +177,32 @@ impl Target {
         if let Some(known) = &known {
             check_same(layer_idx, layer, known, &record)?;
         }
-        if self.has(&record) {
+        let mut added = self.lock_added();
+        if let Some(outcome) = self.outcome_if_there(&record, &added) {
             fs::remove_file(&temporary).map_err(LayoutError::file("remove", &temporary))?;
-            return Ok(Placed::Layer(record, LayerOutcome::AlreadyThere));
+            return Ok(Placed::Layer(record, outcome));
         }
         let blob = self.blob_path(record.digest.into());
         fs::rename(&temporary, &blob).map_err(LayoutError::file("create", &blob))?;
+        added.insert(record.digest);
         Ok(Placed::Layer(record, LayerOutcome::Written))
     }
 
-    fn has(&self, record: &LayerRecord) -> bool {
+    fn lock_added(&self) -> MutexGuard<'_, BTreeSet<LayerDigest>> {
+        self.added.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a layer's blob came to be there; none where it is not there.
+    fn outcome_if_there(
+        &self,
+        record: &LayerRecord,
+        added: &BTreeSet<LayerDigest>,
+    ) -> Option<LayerOutcome> {
+        if added.contains(&record.digest) {
+            return Some(LayerOutcome::Written);
+        }
         self.has_blob(record.digest.into(), record.size_bytes)
+            .then_some(LayerOutcome::AlreadyThere)
     }
 
     /// By name and size. Blobs get their names only when they are whole, so reading them again would prove little.

@@ -34,6 +34,7 @@ pub struct TestLayer {
     blob: Arc<[u8]>,
     record: LayerRecord,
     known: Option<LayerRecord>,
+    weight_bytes: u64,
     fails_after_bytes: Option<usize>,
     writes: Arc<AtomicUsize>,
 }
@@ -51,6 +52,7 @@ impl TestLayer {
         Self {
             title: format!("test layer {}", &record.diff_id.hex()[..12]),
             key: None,
+            weight_bytes: record.size_bytes,
             blob: blob.into(),
             record,
             known: None,
@@ -112,6 +114,13 @@ impl TestLayer {
         self
     }
 
+    /// The same layer, which claims to be heavier or lighter than its blob; sinks start with the heaviest.
+    #[must_use]
+    pub fn weighing(mut self, weight_bytes: u64) -> Self {
+        self.weight_bytes = weight_bytes;
+        self
+    }
+
     /// The same layer with another title.
     #[must_use]
     pub fn with_title(mut self, title: &str) -> Self {
@@ -159,7 +168,7 @@ impl Layer for TestLayer {
     }
 
     fn weight_bytes(&self) -> u64 {
-        self.blob.len() as u64
+        self.weight_bytes
     }
 
     fn title(&self) -> String {

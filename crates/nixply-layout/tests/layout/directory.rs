@@ -1,6 +1,6 @@
 //! Writing OCI layout directories, new ones and ones that exist.
 
-use crate::support::{layers_of, names, open_as, options};
+use crate::support::{layers_of, names, open_as, options, options_of};
 use nixply_layout::{LayerOutcome, LayoutError, WriteReport, write_oci_dir};
 use nixply_oci::ImageSource;
 use nixply_testkit::images::{TestImage, TestLayer};
@@ -72,6 +72,23 @@ fn a_new_layout_holds_its_files_and_nothing_else() {
             .mode();
         assert_ne!(mode & 0o044, 0, "{path}: others cannot read {mode:o}");
     }
+}
+
+#[test]
+fn of_equal_layers_the_lower_is_written_whichever_was_made_first() {
+    let (_guard, layout) = scratch();
+    let lower = TestLayer::gzip(b"tar");
+    let image = TestImage::new(vec![lower.clone(), lower.clone().weighing(1 << 40), lower]);
+    let one_job = options_of(1, 0);
+    let report = write_oci_dir(&image, &names(&[]), &layout, &one_job, &()).unwrap();
+    assert_eq!(
+        outcomes(&report),
+        [
+            LayerOutcome::Written,
+            LayerOutcome::Repeated,
+            LayerOutcome::Repeated
+        ]
+    );
 }
 
 #[test]
