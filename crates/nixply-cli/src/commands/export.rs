@@ -71,7 +71,11 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         plan: &args.plan,
         config: &args.config,
         name: Some(&args.name),
-        default_compression: Compression::default(),
+        default_compression: match args.format {
+            // The form wants layers uncompressed, so compressing them first would be work for nothing.
+            Format::DockerArchive => Compression::None,
+            Format::Archive | Format::OciDir => Compression::default(),
+        },
     })?;
     let image = image::image(plan, &args.work, &BTreeMap::new())?;
     let progress = Progress::new("writing", image.layers().len(), args.quiet);
