@@ -5,24 +5,15 @@ use crate::credentials::Credentials;
 use crate::identity;
 use crate::oci_error::Request;
 use crate::redact::{Secrets, clean_url};
+use crate::transport::{ANSWER_TIMEOUT, Transport};
 use crate::{Refusal, RegistryError, Subject};
 use nixply_oci::{Digest, ImageReference};
-use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::token_cache::{RegistryToken, RegistryTokenType};
 use oci_client::{Client, Reference, RegistryOperation};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
-
-/// What registries see as the client.
-const USER_AGENT: &str = concat!("nixply/", env!("CARGO_PKG_VERSION"));
-
-/// How long a connection may take to open.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long the answer to a question may take. Uploads have no such limit: the client counts the sending, too.
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// When a token is asked for anew: half of the shortest life that distribution's token specification allows.
 const TOKEN_MAX_AGE: Duration = Duration::from_secs(30);
@@ -365,7 +356,8 @@ pub(crate) fn join(
         })
 }
 
-fn request(subject: &Subject, method: &'static str, url: &Url) -> Request {
+/// A request as errors name it.
+pub(crate) fn request(subject: &Subject, method: &'static str, url: &Url) -> Request {
     Request {
         subject: subject.clone(),
         method,
@@ -394,82 +386,4 @@ pub(crate) async fn short_body(mut response: Response) -> String {
     }
     body.truncate(SHORT_BODY_MAX_BYTES);
     String::from_utf8_lossy(&body).into_owned()
-}
-
-/// How the bytes go.
-#[derive(Debug, Clone, Copy)]
-struct Transport {
-    plain: bool,
-    loopback: bool,
-    verify: bool,
-}
-
-impl Transport {
-    async fn choose(host: &str, loopback: bool, insecure: bool) -> Result<Self, RegistryError> {
-        let https = Self {
-            plain: false,
-            loopback,
-            verify: !insecure,
-        };
-        let http = Self {
-            plain: true,
-            loopback,
-            verify: true,
-        };
-        if !insecure {
-            return Ok(if loopback { http } else { https });
-        }
-        let url = https.base_url(host, "v2/")?;
-        match https.http_client()?.get(url.clone()).send().await {
-            Err(error) if error.is_connect() => Ok(http),
-            Ok(_) => Ok(https),
-            Err(error) => {
-                let subject = Subject::Registry {
-                    host: host.to_owned(),
-                };
-                Err(request(&subject, "GET", &url).http(error))
-            }
-        }
-    }
-
-    fn base_url(self, host: &str, path: &str) -> Result<Url, RegistryError> {
-        let scheme = if self.plain { "http" } else { "https" };
-        Url::parse(&format!("{scheme}://{host}/{path}"))
-            .map_err(|error| RegistryError::Client(error.into()))
-    }
-
-    fn http_client(self) -> Result<reqwest::Client, RegistryError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .danger_accept_invalid_certs(!self.verify);
-        if self.loopback {
-            builder = builder.no_proxy();
-        }
-        builder
-            .build()
-            .map_err(|error| RegistryError::Client(error.into()))
-    }
-
-    fn oci_client(self) -> Result<Client, RegistryError> {
-        let mut config = ClientConfig {
-            protocol: if self.plain {
-                ClientProtocol::Http
-            } else {
-                ClientProtocol::Https
-            },
-            accept_invalid_certificates: !self.verify,
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(ANSWER_TIMEOUT),
-            user_agent: USER_AGENT,
-            ..ClientConfig::default()
-        };
-        if self.loopback {
-            // oci-client cannot turn proxies off. A proxy that is set, and exempted from everything, keeps it
-            // from looking for one in the environment; loopback is never reached through a proxy.
-            config.http_proxy = Some("http://127.0.0.1:1".to_owned());
-            config.no_proxy = Some("*,0.0.0.0/0,::/0".to_owned());
-        }
-        Client::try_from(config).map_err(|error| RegistryError::Client(error.into()))
-    }
 }

@@ -4,9 +4,10 @@
 //! `docs/spec/auth/oauth.md`, "Refresh token".
 
 use crate::challenge::TokenService;
-use crate::connection::{ANSWER_TIMEOUT, short_body};
+use crate::connection::short_body;
 use crate::oci_error::Request;
 use crate::redact::{Secrets, clean_url};
+use crate::transport::ANSWER_TIMEOUT;
 use crate::{Refusal, RegistryError, Subject};
 use oci_client::{Reference, RegistryOperation};
 use reqwest::Client;

@@ -22,6 +22,7 @@
 //! scheduler hands work to both, biggest layer first. Tokens, questions about blobs and reads go through
 //! [`oci_client`]; uploads are this crate's own. `docs/decisions/0004-oci-client.md` says why.
 
+mod blob;
 mod buffer;
 mod challenge;
 mod connection;
@@ -34,16 +35,19 @@ mod push;
 mod read;
 mod records;
 mod redact;
+mod refusal;
 mod report;
 mod schedule;
+mod transport;
 mod upload;
 
 pub use credentials::Credentials;
 pub use docker_config::{ConfiguredCredentials, CredentialsError};
-pub use error::{ApiError, Refusal, RegistryError, Subject};
+pub use error::RegistryError;
 pub use push::push;
 pub use read::RegistryImage;
 pub use records::read_records;
+pub use refusal::{ApiError, Refusal, Subject};
 pub use report::{
     LayerOutcome, PushEvent, PushObserver, PushOptions, PushReport, PushedLayer, SilentObserver,
 };

@@ -1,20 +1,17 @@
 //! Images in a registry, read.
 
+use crate::blob::{Blob, BlobReader};
 use crate::connection::Repository;
 use crate::push::start_runtime;
 use crate::{Credentials, RegistryError, Subject};
-use bytes::{Buf, Bytes};
-use futures_util::StreamExt;
 use nixply_oci::{
     Descriptor, ImageConfig, ImageIndex, ImageManifest, ImageReference, ImageSource, MediaType,
     Platform, SourceError, StoredImage,
 };
 use oci_client::RegistryOperation;
-use oci_client::client::SizedStream;
-use oci_client::errors::DigestError;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use std::io::{self, Read};
+use std::io::Read;
 use tokio::runtime::Runtime;
 
 /// What is asked for under a tag.
@@ -118,11 +115,8 @@ impl RegistryImage {
         let stream = self
             .runtime
             .block_on(self.repository.blob(descriptor.digest, &subject))?;
-        Ok(BlobReader {
-            runtime: &self.runtime,
-            blob: Blob::new(stream, descriptor.size_bytes, subject),
-            segment: Bytes::new(),
-        })
+        let blob = Blob::new(stream, descriptor.size_bytes, subject);
+        Ok(BlobReader::new(&self.runtime, blob))
     }
 }
 
@@ -234,100 +228,6 @@ fn parse<T: DeserializeOwned>(
         expected,
         source,
     })
-}
-
-/// The bytes of a blob as they come, held against its descriptor. oci-client holds them against the digest.
-struct Blob {
-    stream: SizedStream,
-    subject: Subject,
-    size_bytes: u64,
-    read_bytes: u64,
-}
-
-impl Blob {
-    fn new(stream: SizedStream, size_bytes: u64, subject: Subject) -> Self {
-        Self {
-            stream,
-            subject,
-            size_bytes,
-            read_bytes: 0,
-        }
-    }
-
-    /// The next bytes; `None` at the end of a blob that is what its descriptor says.
-    async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        let segment = match self.stream.stream.next().await {
-            Some(Ok(segment)) => segment,
-            Some(Err(error)) => return Err(self.failed(error)),
-            None if self.read_bytes == self.size_bytes => return Ok(None),
-            None => return Err(self.wrong_size()),
-        };
-        self.read_bytes += segment.len() as u64;
-        if self.read_bytes > self.size_bytes {
-            return Err(self.wrong_size());
-        }
-        Ok(Some(segment))
-    }
-
-    fn wrong_size(&self) -> RegistryError {
-        RegistryError::SizeDiffers {
-            subject: Box::new(self.subject.clone()),
-            expected_bytes: self.size_bytes,
-            found_bytes: self.read_bytes,
-        }
-    }
-
-    fn failed(&self, error: io::Error) -> RegistryError {
-        let subject = Box::new(self.subject.clone());
-        let source = match error.into_inner() {
-            Some(inner) => inner,
-            None => "the connection broke".into(),
-        };
-        match source.downcast::<DigestError>() {
-            Ok(error) => match *error {
-                DigestError::VerificationError { expected, actual } => {
-                    RegistryError::ContentDiffers {
-                        subject,
-                        expected,
-                        found: actual,
-                    }
-                }
-                other => RegistryError::Broken {
-                    subject,
-                    source: Box::new(other),
-                },
-            },
-            Err(source) => match source.downcast::<reqwest::Error>() {
-                Ok(error) => RegistryError::Broken {
-                    subject,
-                    source: Box::new(error.without_url()),
-                },
-                Err(source) => RegistryError::Broken { subject, source },
-            },
-        }
-    }
-}
-
-/// A [`Blob`] for code that blocks.
-struct BlobReader<'a> {
-    runtime: &'a Runtime,
-    blob: Blob,
-    segment: Bytes,
-}
-
-impl Read for BlobReader<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.segment.is_empty() {
-            match self.runtime.block_on(self.blob.next()) {
-                Ok(Some(segment)) => self.segment = segment,
-                Ok(None) => return Ok(0),
-                Err(error) => return Err(io::Error::other(error)),
-            }
-        }
-        let taken = out.len().min(self.segment.len());
-        self.segment.copy_to_slice(&mut out[..taken]);
-        Ok(taken)
-    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 //! the digest, as Docker sends every layer.
 
 use crate::buffer::{Part, StreamedLayer};
-use crate::connection::{ANSWER_TIMEOUT, Repository, join};
+use crate::connection::{Repository, join};
 use crate::redact::clean_url;
+use crate::transport::ANSWER_TIMEOUT;
 use crate::{RegistryError, Subject};
 use bytes::Bytes;
 use futures_util::stream;

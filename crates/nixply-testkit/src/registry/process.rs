@@ -171,9 +171,10 @@ mod tests {
         let Some(registry) = RegistryProcess::start() else {
             return;
         };
-        let host = registry.host().to_owned();
-        TcpStream::connect(&host).unwrap();
+        TcpStream::connect(registry.host()).unwrap();
+        let process = PathBuf::from(format!("/proc/{}", registry.child.id()));
+        assert!(process.exists());
         drop(registry);
-        assert!(TcpStream::connect(&host).is_err());
+        assert!(!process.exists());
     }
 }
