@@ -40,6 +40,8 @@ pub struct CompressionError {
     pub text: String,
 }
 
+// The defaults and sizes are chosen by the tables of `docs/decisions/0003-compression.md`.
+
 /// The gzip level where none is named.
 const GZIP_DEFAULT_LEVEL: u32 = 1;
 /// The highest gzip level.
@@ -75,7 +77,8 @@ impl Compression {
     }
 
     /// Everything that decides the compressed bytes of a given tar, in one word for the layer key: the encoder and its
-    /// version, the level, the member size. Two compressions with the same id make the same bytes.
+    /// version, the level, the member size. Two compressions with the same id make the same bytes: a new version of an
+    /// encoder is named here even where it seems to make the same ones (`docs/decisions/0003-compression.md`).
     #[must_use]
     pub fn encoder_id(self) -> String {
         match self {
