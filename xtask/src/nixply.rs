@@ -36,12 +36,14 @@ impl Nixply {
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
-        command::pass_through(build.current_dir(root))?;
-        let here = std::env::current_exe()?;
-        Ok(Nixply {
-            program: here.with_file_name("nixply"),
-            nix,
-        })
+        command::pass_through(
+            build
+                .arg("--target-dir")
+                .arg(crate::target_dir()?)
+                .current_dir(root),
+        )?;
+        let program = std::env::current_exe()?.with_file_name("nixply");
+        Ok(Nixply { program, nix })
     }
 
     /// A `nixply` command with settings for the Nix that it may call.

@@ -75,7 +75,7 @@ pub(crate) struct Docker {
 impl Docker {
     /// Starts the daemon; its images are in the scratch folder.
     pub(crate) fn start(scratch: &Scratch) -> Result<Docker> {
-        let dir = scratch.subdir("docker")?;
+        let dir = scratch.subdir_in_memory("docker")?;
         let docker = Docker {
             socket: dir.join("docker.sock"),
             exec_root: dir.join("exec"),

@@ -14,18 +14,17 @@ pub(crate) struct Package {
     pub(crate) source: String,
     /// `Pre-Depends` and `Depends`: each clause is a list of alternatives, all without their version limits.
     pub(crate) depends: Vec<Vec<String>>,
-    pub(crate) provides: Vec<String>,
     /// The base name of the `.deb` in the archive.
     pub(crate) file_name: String,
     /// In hexadecimal.
     pub(crate) sha256: String,
 }
 
-/// All packages, the newest version of each.
+/// All packages. A list has tens of thousands of them and a test needs a hundred, so a package is read when it is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct PackageIndex {
-    packages: BTreeMap<String, Package>,
-    providers: BTreeMap<String, Vec<String>>,
+    /// The paragraphs of each package, one for each version.
+    paragraphs: BTreeMap<String, Vec<String>>,
 }
 
 impl PackageIndex {
@@ -49,59 +48,75 @@ impl PackageIndex {
             };
             if origin.to_lowercase() == distribution {
                 // apt may keep its lists compressed, and alone knows how.
-                index.read(&command::text(&mut command::command(
+                index.add(&command::text(&mut command::command(
                     "/usr/lib/apt/apt-helper",
                     ["cat-file", file],
-                ))?)?;
+                ))?);
             }
         }
-        if index.packages.is_empty() {
+        if index.paragraphs.is_empty() {
             bail!("apt has no package lists of {distribution}: run apt-get update");
         }
         Ok(index)
     }
 
-    /// Adds the packages of one `Packages` file (deb-src(5), Debian policy 5.3).
-    pub(crate) fn read(&mut self, packages: &str) -> Result<()> {
+    /// Adds the packages of one `Packages` file (Debian policy 5.3; every paragraph starts with the name).
+    pub(crate) fn add(&mut self, packages: &str) {
         for paragraph in packages.split("\n\n") {
+            let name = paragraph
+                .lines()
+                .next()
+                .and_then(|line| line.strip_prefix("Package: "));
+            if let Some(name) = name {
+                self.paragraphs
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(paragraph.to_owned());
+            }
+        }
+    }
+
+    /// The newest version of a package.
+    pub(crate) fn get(&self, name: &str) -> Result<Package> {
+        let mut newest: Option<Package> = None;
+        for paragraph in self.paragraphs.get(name).into_iter().flatten() {
             let Some(package) = parse_paragraph(paragraph) else {
                 continue;
             };
-            if let Some(known) = self.packages.get(&package.name)
-                && !is_newer(&package.version, &known.version)?
-            {
-                continue;
-            }
-            self.packages.insert(package.name.clone(), package);
-        }
-        self.providers.clear();
-        for package in self.packages.values() {
-            for provided in &package.provides {
-                self.providers
-                    .entry(provided.clone())
-                    .or_default()
-                    .push(package.name.clone());
+            let is_better = match &newest {
+                Some(known) => is_newer(&package.version, &known.version)?,
+                None => true,
+            };
+            if is_better {
+                newest = Some(package);
             }
         }
-        Ok(())
+        newest.with_context(|| format!("there is no package {name} here"))
     }
 
-    /// The package of that name.
-    pub(crate) fn get(&self, name: &str) -> Result<&Package> {
-        self.packages
-            .get(name)
-            .with_context(|| format!("there is no package {name} here"))
-    }
-
-    /// The first alternative that is a package, else the first package that provides one.
-    pub(crate) fn choose(&self, alternatives: &[String]) -> Option<&Package> {
-        let real = alternatives.iter().find_map(|name| self.packages.get(name));
-        let mut providers = alternatives
+    /// The first alternative that is a package, else the first package that provides one of them.
+    pub(crate) fn choose(&self, alternatives: &[String]) -> Option<&str> {
+        let real = alternatives
             .iter()
-            .filter_map(|name| self.providers.get(name))
-            .flatten();
-        real.or_else(|| providers.find_map(|name| self.packages.get(name)))
+            .find_map(|name| Some(self.paragraphs.get_key_value(name)?.0));
+        let provided = || {
+            self.paragraphs
+                .iter()
+                .find(|(_, versions)| versions.iter().any(|text| provides(text, alternatives)))
+        };
+        real.or_else(|| Some(provided()?.0)).map(String::as_str)
     }
+}
+
+fn provides(paragraph: &str, names: &[String]) -> bool {
+    let provided = paragraph
+        .lines()
+        .find_map(|line| line.strip_prefix("Provides:"));
+    provided.is_some_and(|list| {
+        list.split(',')
+            .map(first_word)
+            .any(|name| names.contains(&name))
+    })
 }
 
 fn parse_paragraph(paragraph: &str) -> Option<Package> {
@@ -126,9 +141,6 @@ fn parse_paragraph(paragraph: &str) -> Option<Package> {
             .flat_map(|clauses| clauses.split(','))
             .map(|clause| clause.split('|').map(first_word).collect())
             .collect(),
-        provides: fields
-            .get("Provides")
-            .map_or_else(Vec::new, |names| names.split(',').map(first_word).collect()),
         file_name: fields.get("Filename")?.rsplit('/').next()?.to_owned(),
         sha256: fields.get("SHA256")?.to_string(),
         name,
@@ -170,16 +182,17 @@ mod tests {
         Depends: base-files (>= 2.1.12), debianutils | other:any\nProvides: shell (= 5), sh\nDescription: a shell\n with: a colon\n\
         Filename: pool/main/b/bash/bash_5.2-1_amd64.deb\nSHA256: 00ff\n";
 
+    fn index(packages: &str) -> PackageIndex {
+        let mut index = PackageIndex::default();
+        index.add(packages);
+        index
+    }
+
     #[test]
     fn a_paragraph_is_read() {
-        let mut index = PackageIndex::default();
-        index
-            .read(&format!(
-                "{BASH}\n{}",
-                BASH.replace("Package: bash", "Package: zsh")
-            ))
+        let bash = index(&format!("Package: zsh\n\n{BASH}"))
+            .get("bash")
             .unwrap();
-        let bash = index.get("bash").unwrap();
         assert_eq!(
             (bash.version.as_str(), bash.source.as_str()),
             ("5.2-1", "bash-src")
@@ -197,26 +210,28 @@ mod tests {
             (bash.file_name.as_str(), bash.sha256.as_str()),
             ("bash_5.2-1_amd64.deb", "00ff")
         );
-        assert!(index.get("dash").is_err());
+        assert!(index(BASH).get("dash").is_err());
+    }
+
+    #[test]
+    fn the_newest_version_is_taken() {
+        let older = BASH.replace("5.2-1", "5.10~rc1-1");
+        let lists = [format!("{BASH}\n{older}"), format!("{older}\n{BASH}")];
+        let versions = lists.map(|list| index(&list).get("bash").unwrap().version);
+        // Only Debian's own order knows that 5.10 comes after 5.2.
+        assert_eq!(versions, ["5.10~rc1-1", "5.10~rc1-1"]);
     }
 
     #[test]
     fn an_alternative_that_exists_wins_over_one_that_is_only_provided() {
-        let mut index = PackageIndex::default();
-        index.read(BASH).unwrap();
+        let index = index(BASH);
         assert_eq!(
-            index
-                .choose(&["sh".to_owned(), "bash".to_owned()])
-                .unwrap()
-                .name,
-            "bash"
+            index.choose(&["sh".to_owned(), "bash".to_owned()]),
+            Some("bash")
         );
         assert_eq!(
-            index
-                .choose(&["dash".to_owned(), "shell".to_owned()])
-                .unwrap()
-                .name,
-            "bash"
+            index.choose(&["dash".to_owned(), "shell".to_owned()]),
+            Some("bash")
         );
         assert_eq!(index.choose(&["dash".to_owned()]), None);
     }

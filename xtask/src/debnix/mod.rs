@@ -11,6 +11,7 @@ use resolve::Unit;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -85,25 +86,42 @@ pub(crate) fn update_apt() -> Result<()> {
     command::text(&mut command::command("apt-get", ["update", "-qq"])).map(drop)
 }
 
-/// Where each `.deb` is in the store, once it is added: Nix derives the path from the SHA-256 that apt's lists name.
+/// Where each `.deb` is in the store, once it is added: Nix derives the path from the name and the SHA-256 that apt's
+/// lists have. It is the path of a derivation that would fetch the file, which only has to be evaluated.
 fn store_paths_of_debs<'a>(
     nix: &Nix,
     units: &'a BTreeMap<String, Unit>,
 ) -> Result<BTreeMap<&'a str, PathBuf>> {
-    let packages = units.values().flat_map(|unit| &unit.packages);
-    packages
-        .map(|package| {
-            let name = store_name(&package.file_name);
-            let mut print = nix.command(
-                "nix-store",
-                ["--print-fixed-path", "sha256", &package.sha256, &name],
-            );
-            Ok((
-                package.name.as_str(),
-                PathBuf::from(command::text(&mut print)?),
-            ))
-        })
-        .collect()
+    let packages: Vec<_> = units.values().flat_map(|unit| &unit.packages).collect();
+    let mut expression =
+        "map (file: (derivation (file // { system = \"builtin\"; builder = \"builtin:fetchurl\"; \
+        outputHashMode = \"flat\"; outputHashAlgo = \"sha256\"; })).outPath) ["
+            .to_owned();
+    for package in &packages {
+        let name = store_name(&package.file_name);
+        write!(
+            expression,
+            " {{ name = \"{name}\"; outputHash = \"{}\"; }}",
+            package.sha256
+        )?;
+    }
+    expression.push_str(" ]");
+    let paths = command::json(&mut nix.command(
+        "nix-instantiate",
+        ["--eval", "--strict", "--json", "--expr", &expression],
+    ))?;
+    let paths: Vec<PathBuf> = serde_json::from_value(paths)?;
+    ensure!(
+        paths.len() == packages.len(),
+        "Nix made {} paths of {} files",
+        paths.len(),
+        packages.len()
+    );
+    Ok(packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .zip(paths)
+        .collect())
 }
 
 fn invalid_paths(nix: &Nix, debs: &BTreeMap<&str, PathBuf>) -> Result<Vec<PathBuf>> {
@@ -241,7 +259,6 @@ mod tests {
             version: "1~2".to_owned(),
             source: String::new(),
             depends: Vec::new(),
-            provides: Vec::new(),
             file_name: String::new(),
             sha256: String::new(),
         };

@@ -60,7 +60,7 @@ pub(crate) fn resolve(index: &PackageIndex, wanted: &[&str]) -> Result<BTreeMap<
         for depend in depends {
             graph.update_edge(
                 nodes[group_of(package).as_str()],
-                nodes[group_of(depend).as_str()],
+                nodes[group_of(&needed[depend].0).as_str()],
                 (),
             );
         }
@@ -107,33 +107,30 @@ pub(crate) fn resolve(index: &PackageIndex, wanted: &[&str]) -> Result<BTreeMap<
     Ok(units)
 }
 
-/// The packages that are reachable from `wanted`, each with those it depends on.
-fn reachable<'a>(
-    index: &'a PackageIndex,
+/// The packages that are reachable from `wanted`, by name, each with the names of those it depends on.
+fn reachable(
+    index: &PackageIndex,
     wanted: &[&str],
-) -> Result<BTreeMap<&'a str, (&'a Package, Vec<&'a Package>)>> {
+) -> Result<BTreeMap<String, (Package, Vec<String>)>> {
     let mut needed = BTreeMap::new();
-    let mut open = wanted
-        .iter()
-        .map(|name| index.get(name))
-        .collect::<Result<Vec<_>>>()?;
-    while let Some(package) = open.pop() {
-        if needed.contains_key(package.name.as_str()) {
+    let mut open: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+    while let Some(name) = open.pop() {
+        if needed.contains_key(&name) {
             continue;
         }
+        let package = index.get(&name)?;
         let mut depends = Vec::new();
         for alternatives in &package.depends {
             if alternatives.iter().any(|name| is_not_needed(name)) {
                 continue;
             }
             let chosen = index.choose(alternatives);
-            let chosen = chosen.with_context(|| {
-                format!("{} depends on {alternatives:?}: not here", package.name)
-            })?;
-            depends.push(chosen);
-            open.push(chosen);
+            let chosen =
+                chosen.with_context(|| format!("{name} depends on {alternatives:?}: not here"))?;
+            depends.push(chosen.to_owned());
+            open.push(chosen.to_owned());
         }
-        needed.insert(package.name.as_str(), (package, depends));
+        needed.insert(name, (package, depends));
     }
     Ok(needed)
 }
@@ -174,11 +171,10 @@ mod tests {
             let (name, source) = (words.next().unwrap(), words.next().unwrap());
             let depends: Vec<&str> = words.collect();
             index
-                .read(&format!(
+                .add(&format!(
                     "Package: {name}\nSource: {source}\nVersion: 1-{name}\nDepends: {}\nFilename: p/{name}.deb\nSHA256: 00\n",
                     depends.join(", ")
-                ).replace("Depends: \n", ""))
-                .unwrap();
+                ).replace("Depends: \n", ""));
         }
         index
     }

@@ -178,18 +178,23 @@ fn export(world: &World, format: &str, name: &str) -> Result<PathBuf> {
 
 /// Podman with a storage of its own.
 fn podman(world: &World) -> Result<Command> {
-    let mut podman = Command::new("podman");
+    let mut podman = command("podman", [""; 0]);
     podman.env("CONTAINERS_STORAGE_CONF", podman_storage(world)?);
     Ok(podman)
 }
 
+/// The file that tells Podman where to store images.
 fn podman_storage(world: &World) -> Result<PathBuf> {
-    let dir = world.scratch.subdir("podman")?;
-    let file = dir.join("storage.conf");
-    let [graph, run] = ["graph", "run"].map(|name| dir.join(name).display().to_string());
-    fs::write(
-        &file,
-        format!("[storage]\ndriver = \"overlay\"\ngraphroot = \"{graph}\"\nrunroot = \"{run}\"\n"),
-    )?;
+    let file = world.scratch.dir().join("storage.conf");
+    if !file.exists() {
+        let dir = world.scratch.subdir_in_memory("podman")?;
+        let [graph, run] = ["graph", "run"].map(|name| dir.join(name).display().to_string());
+        fs::write(
+            &file,
+            format!(
+                "[storage]\ndriver = \"overlay\"\ngraphroot = \"{graph}\"\nrunroot = \"{run}\"\n"
+            ),
+        )?;
+    }
     Ok(file)
 }

@@ -1,7 +1,7 @@
 //! The same image, made again under other circumstances, has the same digest.
 
 use super::World;
-use crate::command::{command, output, stdout, text};
+use crate::command::{command, stdout, text};
 use crate::oci;
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -72,8 +72,7 @@ pub(super) fn copies_of_the_store(world: &World) -> Result<()> {
     ensure!(!links.is_empty(), "nix-store --optimise has linked no file");
 
     // A file system in memory lists a folder in the order of creation, here from the last name to the first.
-    let reversed = world.scratch.subdir("reversed")?;
-    let _ = output(command("mount", ["-t", "tmpfs", "tmpfs"]).arg(&reversed))?;
+    let reversed = world.scratch.subdir_in_memory("reversed")?;
     copy_reversed(&hard_linked, &reversed)?;
 
     let mut made = Vec::new();
