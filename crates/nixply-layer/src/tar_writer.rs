@@ -254,7 +254,7 @@ mod tests {
                 3 * BUFFER_BYTES + 1,
             ])
         {
-            let contents: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+            let contents: Vec<u8> = (0..size).map(|n| u8::try_from(n % 251).unwrap()).collect();
             let mut sink = Pieces::default();
             let mut tar = TarWriter::new(style(), &mut sink);
             let mut seen = Vec::new();
