@@ -293,14 +293,17 @@ fn moved(name: &str, push: &Push) -> String {
     format!(
         "{name}: {} layers moved ({}), {} layers were there ({})",
         push.uploaded_layers,
-        megabytes(push.uploaded_bytes),
+        size(push.uploaded_bytes),
         push.already_there_layers,
-        megabytes(push.already_there_bytes)
+        size(push.already_there_bytes)
     )
 }
 
-/// In tenths of a megabyte, rounded.
-fn megabytes(bytes: u64) -> String {
+/// In kilobytes, or tenths of a megabyte, rounded.
+fn size(bytes: u64) -> String {
+    if bytes < 950_000 {
+        return format!("{} kB", bytes.saturating_add(500) / 1000);
+    }
     let tenths = bytes.saturating_add(50_000) / 100_000;
     format!("{}.{} MB", tenths / 10, tenths % 10)
 }
@@ -310,10 +313,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_shown_in_tenths_of_megabytes() {
-        assert_eq!(megabytes(0), "0.0 MB");
-        assert_eq!(megabytes(12_349_999), "12.3 MB");
-        assert_eq!(megabytes(12_350_000), "12.4 MB");
-        assert_eq!(megabytes(u64::MAX), "18446744073709.5 MB");
+    fn sizes_are_rounded() {
+        assert_eq!(size(0), "0 kB");
+        assert_eq!(size(1_499), "1 kB");
+        assert_eq!(size(949_999), "950 kB");
+        assert_eq!(size(950_000), "1.0 MB");
+        assert_eq!(size(12_350_000), "12.4 MB");
+        assert_eq!(size(u64::MAX), "18446744073709.5 MB");
     }
 }

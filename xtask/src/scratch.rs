@@ -1,6 +1,7 @@
 //! A temporary folder with the services that run in it. Both are gone when it is dropped, and after Ctrl-C.
 
 use crate::command;
+use crate::say::say;
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -25,6 +26,7 @@ impl Scratch {
         let services = Arc::new(Mutex::new(Vec::new()));
         let (handled_dir, handled_services) = (dir.clone(), Arc::clone(&services));
         ctrlc::set_handler(move || {
+            say("\nInterrupted: the services are ended and the temporary folder is removed.");
             clean_up(&handled_dir, &handled_services);
             leave();
         })?;

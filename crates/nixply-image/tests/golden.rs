@@ -3,7 +3,10 @@
 //! The expected bytes stand in `fixtures/images`. A difference means that images of the same closure get other digests:
 //! bump the version of what changed, and say so in the changelog.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something is not as expected")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops where something is not as expected"
+)]
 
 use nixply_image::{
     LayerFormatRecord, Plan, PlanOptions, PlannedImage, RootFileSpec, plan_image,
