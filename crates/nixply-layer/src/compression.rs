@@ -43,7 +43,7 @@ pub struct CompressionError {
 // The defaults and sizes are chosen by the tables of `docs/decisions/0003-compression.md`.
 
 /// The gzip level where none is named.
-const GZIP_DEFAULT_LEVEL: u32 = 1;
+const GZIP_DEFAULT_LEVEL: u32 = 2;
 /// The highest gzip level.
 const GZIP_MAX_LEVEL: u32 = 9;
 /// Uncompressed bytes of a gzip member.
@@ -197,7 +197,7 @@ mod tests {
     fn text_form_round_trips_and_names_the_level() {
         for (text, printed) in [
             ("none", "none"),
-            ("gzip", "gzip:1"),
+            ("gzip", "gzip:2"),
             ("gzip:9", "gzip:9"),
             ("zstd", "zstd:3"),
             ("zstd:19", "zstd:19"),
