@@ -4,7 +4,7 @@
 //! newest to the oldest; `nix-store --dump-db`, whose form never changed, is the last.
 
 use crate::error::{CliError, ExitStatus};
-use nixply_store::{Closure, read_closure};
+use nixply_store::{Closure, ReadError, read_closure};
 use std::process::{Command, Output};
 
 /// What Nix is asked in turn, where a version does not know a flag.
@@ -77,13 +77,21 @@ fn refused(installables: &[String], output: &Output) -> CliError {
         ExitStatus::Failed
     };
     let message = format!("Nix cannot tell the closure of {}", quoted(installables));
-    let hint = not_built.then(|| {
-        format!(
-            "build or fetch it first: `nix-store --realise {}`",
-            installables.join(" ")
-        )
-    });
+    let hint = not_built.then(|| how_to_build(installables));
     CliError::context(status, message, &NixFailed(said)).maybe_hint(hint)
+}
+
+/// Store paths are fetched or built as they are, installables through the command that knows them.
+fn how_to_build(installables: &[String]) -> String {
+    let command = if installables.iter().all(|text| text.starts_with('/')) {
+        "nix-store -r"
+    } else {
+        "nix build"
+    };
+    format!(
+        "build or fetch it first: `{command} {}`",
+        installables.join(" ")
+    )
 }
 
 /// What Nix wrote on its standard error.
@@ -120,10 +128,8 @@ fn run(program: &str, flags: &[&str], arguments: &[String]) -> Result<Option<Out
 
 fn read(bytes: &[u8], installables: &[String]) -> Result<Closure, CliError> {
     read_closure(bytes).map_err(|error| {
-        let build = installables
-            .iter()
-            .find(|text| !text.starts_with('/'))
-            .map(|text| format!("build it first: `nix build {text}`"));
+        let is_not_built = matches!(error, ReadError::InvalidPaths { .. });
+        let build = is_not_built.then(|| how_to_build(installables));
         CliError::from_error(ExitStatus::Input, &error).maybe_hint(build.or_else(|| error.hint()))
     })
 }

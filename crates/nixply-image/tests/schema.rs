@@ -1,0 +1,60 @@
+//! `docs/image.schema.json` says what the reader of image specifications takes, no more and no less.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops where something is not as expected"
+)]
+
+use nixply_image::{ImageSpec, RootFileSpec};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::error::Error as _;
+
+fn schema() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/image.schema.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn keys(properties: &Value) -> BTreeSet<String> {
+    properties.as_object().unwrap().keys().cloned().collect()
+}
+
+/// serde lists the fields that it would have taken: "expected one of `a`, `b`".
+fn fields(message: &str) -> BTreeSet<String> {
+    let list = message.split("expected one of ").nth(1).unwrap();
+    list.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_specification_has_the_schemas_fields() {
+    let error = ImageSpec::from_json(br#"{"schema":"nixply.image/1","?":0}"#).unwrap_err();
+    let found = fields(&error.source().unwrap().to_string());
+    assert_eq!(found, keys(&schema()["properties"]));
+}
+
+#[test]
+fn root_files_have_the_schemas_fields() {
+    let error = serde_json::from_str::<RootFileSpec>(r#"{"?":0}"#).unwrap_err();
+    let found = fields(&error.to_string());
+    assert_eq!(found, keys(&schema()["$defs"]["file"]["properties"]));
+}
+
+#[test]
+fn the_packers_of_the_schema_are_the_packers() {
+    let names = schema()["properties"]["packer"]["enum"]
+        .as_array()
+        .unwrap()
+        .clone();
+    for name in &names {
+        nixply_pack::Packer::resolve(name.as_str().unwrap()).unwrap();
+    }
+    assert_eq!(
+        names.len(),
+        nixply_pack::Packer::ALL.len() + 1,
+        "all of them, and `auto`"
+    );
+}
