@@ -32,6 +32,24 @@ pub(crate) fn command<I: AsRef<OsStr>>(
     command
 }
 
+/// A cargo command for the workspace at `root`.
+///
+/// `cargo run`, which started this program, describes the package xtask in variables. Build scripts that watch them
+/// would run again, and all that depends on them, each time that cargo is called once from here and once by hand.
+pub(crate) fn cargo(root: &Path, args: &[&str]) -> Command {
+    let mut cargo = command("cargo", args);
+    for (name, _) in std::env::vars_os() {
+        let is_of_package = ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|prefix| name.to_string_lossy().starts_with(prefix));
+        if is_of_package {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.current_dir(root);
+    cargo
+}
+
 /// Runs a command and gives back its result, whatever its exit code.
 pub(crate) fn output(command: &mut Command) -> Result<Output> {
     command

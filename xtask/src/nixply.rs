@@ -29,19 +29,14 @@ pub(crate) struct Push {
 impl Nixply {
     /// Builds the command with the profile that xtask itself was built with, so that nothing is built twice.
     pub(crate) fn build(root: &Path, nix: Nix) -> Result<Nixply> {
-        let mut build = command(
-            "cargo",
-            ["build", "--quiet", "--locked", "--package", "nixply-cli"],
+        let mut build = command::cargo(
+            root,
+            &["build", "--quiet", "--locked", "--package", "nixply-cli"],
         );
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
-        command::pass_through(
-            build
-                .arg("--target-dir")
-                .arg(crate::target_dir()?)
-                .current_dir(root),
-        )?;
+        command::pass_through(build.arg("--target-dir").arg(crate::target_dir()?))?;
         let program = std::env::current_exe()?.with_file_name("nixply");
         Ok(Nixply { program, nix })
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that has to hold, in sections.
 
 use crate::checks::CHECKS;
-use crate::command::{self, command};
+use crate::command;
 use crate::e2e;
 use crate::install::{self, DOCKER, NIX, PODMAN, REGISTRY, SKOPEO};
 use crate::say::say;
@@ -119,8 +119,7 @@ pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
 }
 
 fn cargo(root: &Path, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    let mut cargo = command("cargo", args);
-    command::pass_through(cargo.current_dir(root).envs(environment.iter().copied()))
+    command::pass_through(command::cargo(root, args).envs(environment.iter().copied()))
 }
 
 fn words(line: &str) -> Vec<&str> {
@@ -154,10 +153,7 @@ fn cargo_test(root: &Path, tally: &mut Tally) -> Result<()> {
         File::create(&log_file).with_context(|| format!("cannot write {}", log_file.display()))?;
     // Only with --show-output does a test that passed show that it was skipped.
     let args = words("test --workspace --locked --no-fail-fast -- --show-output");
-    let mut child = command("cargo", args)
-        .current_dir(root)
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = command::cargo(root, &args).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().context("cargo test has no output")?;
     let failures_before = tally.failures();
     let mut in_passed_output = false;

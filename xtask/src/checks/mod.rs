@@ -5,7 +5,7 @@ mod hygiene;
 mod licences;
 mod purity;
 
-use crate::command::{command, json};
+use crate::command::{cargo, json};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::Path;
@@ -19,9 +19,10 @@ pub(crate) type Check = (&'static str, fn(&Path) -> Result<()>);
 /// All checks; each takes the root of the work tree.
 pub(crate) const CHECKS: &[Check] = &[
     ("arrows between crates", |root| {
-        let metadata = json(
-            command("cargo", ["metadata", "--format-version=1", "--no-deps"]).current_dir(root),
-        )?;
+        let metadata = json(&mut cargo(
+            root,
+            &["metadata", "--format-version=1", "--no-deps"],
+        ))?;
         none(&arrows::check(
             &read(root, "docs/architecture.md")?,
             &metadata,
@@ -30,9 +31,10 @@ pub(crate) const CHECKS: &[Check] = &[
     ("pure crates", |root| none(&purity::check(root)?)),
     ("repository hygiene", |root| none(&hygiene::check(root)?)),
     ("licences and sources", |root| {
-        let metadata = json(
-            command("cargo", ["metadata", "--format-version=1", "--locked"]).current_dir(root),
-        )?;
+        let metadata = json(&mut cargo(
+            root,
+            &["metadata", "--format-version=1", "--locked"],
+        ))?;
         none(&licences::check(&read(root, "deny.toml")?, &metadata)?)
     }),
 ];
