@@ -29,7 +29,7 @@ impl Progress {
                 ProgressDrawTarget::stderr_with_hz(10),
             );
             if let Ok(style) =
-                ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} layers, {msg}")
+                ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} layers, {wide_msg}")
             {
                 bar.set_style(style.progress_chars("=> "));
             }
