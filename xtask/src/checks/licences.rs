@@ -1,6 +1,6 @@
 //! Every crate in the lock file has a licence that `deny.toml` allows and comes from the public registry.
 //!
-//! cargo-deny reads the same file and does more, but takes minutes to build (`docs/development.md`).
+//! cargo-deny reads the same file and does more; why it is not used stands in `docs/development.md`.
 
 use super::Problems;
 use anyhow::{Context, Result};
