@@ -10,7 +10,7 @@
 //! # Invariants
 //!
 //! * The same closure, options and version give the same plan, and the same plan the same bytes of every blob.
-//! * A plan written as JSON and read back is the same plan (`nixply.plan/1`, a contract; see `docs/format.md`).
+//! * A plan written as JSON and read back is the same plan (`nixply.plan/1`, a contract; see `docs/plan.md`).
 //! * Nothing here prints, reads the environment or knows a concrete registry.
 
 mod finish;

@@ -129,3 +129,30 @@ fn every_packer_takes_the_closure() {
         assert_eq!(json.matches("\"nar_hash\"").count(), 4, "{packer}: {json}");
     }
 }
+
+#[test]
+fn every_form_of_a_closure_gives_the_same_plan() {
+    let sandbox = Sandbox::new();
+    let forms = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fixtures/closure-forms/same"
+    );
+    let mut plans = Vec::new();
+    for entry in std::fs::read_dir(forms).unwrap() {
+        let path = entry.unwrap().path();
+        plans.push((
+            path.clone(),
+            sandbox.stdout(&["plan", path.to_str().unwrap(), "--json"]),
+        ));
+    }
+    assert!(plans.len() >= 19, "{} forms", plans.len());
+    let (first, expected) = &plans[0];
+    for (path, plan) in &plans {
+        assert!(
+            plan == expected,
+            "{} and {} differ",
+            first.display(),
+            path.display()
+        );
+    }
+}
