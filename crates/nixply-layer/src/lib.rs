@@ -43,6 +43,7 @@ pub use compress::Compressor;
 pub use compression::{Compression, CompressionError};
 pub use error::{RootFileProblem, WriteLayerError};
 pub use made::MadeLayer;
+pub use root_files::check_root_files;
 pub use spec::{
     DockerToolsHeader, FileContent, LayerContents, LayerFormat, LayerSpec, RootFile, RootFileKind,
     StorePathContent, StoreRoot,

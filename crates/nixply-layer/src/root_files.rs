@@ -24,6 +24,16 @@ type Components<'a> = Vec<&'a str>;
 /// Files in the order of the tar; `None` stands for an implied directory.
 type Ordered<'a> = BTreeMap<Components<'a>, Option<&'a RootFile>>;
 
+/// Checks a set of root files by their paths, modes and link targets, without touching the file system.
+///
+/// Making a layer checks the same; a plan that passed here cannot fail there for these reasons.
+///
+/// # Errors
+/// [`WriteLayerError::RootFile`] for the first file that no layer can hold, with its path and what is wrong with it.
+pub fn check_root_files(files: &[RootFile], store_dir: &StoreDir) -> Result<(), WriteLayerError> {
+    ordered(files, store_dir).map(drop)
+}
+
 /// Checks root files and writes them.
 pub(crate) fn write_root_files<S: TarSink>(
     files: &[RootFile],

@@ -6,7 +6,7 @@ mod common;
 use common::{SyntheticStore, docker_tools, order, root_spec, store_spec, tar};
 use nixply_layer::{
     FileContent, LayerFormat, LayerSpec, RootFile, RootFileKind, RootFileProblem, StoreRoot,
-    WriteLayerError,
+    WriteLayerError, check_root_files,
 };
 use nixply_oci::DiffId;
 use std::fs;
@@ -177,18 +177,34 @@ fn root_files_that_cannot_be_are_refused() {
         (vec![file("l", link("a\0"))], "l", RootFileProblem::Nul),
     ];
     for (files, expected_path, expected_problem) in cases {
-        match tar(&root_spec(files.clone()), &StoreRoot::default()) {
-            Err(WriteLayerError::RootFile { path, problem }) => {
-                assert_eq!((path.as_str(), problem), (expected_path, expected_problem));
+        let made = tar(&root_spec(files.clone()), &StoreRoot::default()).map(drop);
+        let checked = check_root_files(&files, StoreRoot::default().store_dir());
+        for refused in [made, checked] {
+            match refused {
+                Err(WriteLayerError::RootFile { path, problem }) => {
+                    assert_eq!((path.as_str(), problem), (expected_path, expected_problem));
+                }
+                other => panic!("{files:?}: {other:?}"),
             }
-            other => panic!("{files:?}: {other:?}"),
         }
     }
     // Beside the store, and the store directory itself.
     for path in ["nix", "nix/var/x", "nix/stores", "nix/store"] {
         let directory = file(path, RootFileKind::Directory);
+        check_root_files(&[directory.clone()], StoreRoot::default().store_dir()).unwrap();
         tar(&root_spec(vec![directory]), &StoreRoot::default()).unwrap();
     }
+}
+
+#[test]
+fn the_check_of_root_files_reads_nothing() {
+    let source = RootFileKind::File(FileContent::Source {
+        path: PathBuf::from("/no/such/file"),
+        sha256: [0; 32],
+        size_bytes: 1,
+    });
+    let files = [file("etc/x", source)];
+    check_root_files(&files, StoreRoot::default().store_dir()).unwrap();
 }
 
 #[test]
