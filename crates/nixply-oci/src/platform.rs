@@ -56,6 +56,32 @@ impl Platform {
             ..Self::linux(architecture)
         })
     }
+
+    /// True where an image for `self` is what is meant by `wanted`.
+    ///
+    /// Both are compared as containerd does it (`platforms.NewMatcher` after `platforms.Normalize`): a variant that an
+    /// architecture has by default counts as written. `linux/arm64` is `linux/arm64/v8`, `linux/arm` is `linux/arm/v7`,
+    /// `linux/amd64` is `linux/amd64/v1`. Another variant is another platform, even where the machine could run both.
+    #[must_use]
+    pub fn serves(&self, wanted: &Self) -> bool {
+        self.os == wanted.os
+            && self.architecture == wanted.architecture
+            && self.whole_variant() == wanted.whole_variant()
+    }
+
+    /// The variant, or the one that goes without saying.
+    fn whole_variant(&self) -> &str {
+        let unsaid = match self.architecture.as_str() {
+            "amd64" => "v1",
+            "arm" => "v7",
+            "arm64" => "v8",
+            _ => "",
+        };
+        match self.variant.as_deref() {
+            None | Some("") => unsaid,
+            Some(variant) => variant,
+        }
+    }
 }
 
 impl fmt::Display for Platform {
@@ -112,6 +138,38 @@ mod tests {
         for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/amd 64"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn variants_that_go_without_saying_count_as_written() {
+        for (found, wanted, serves) in [
+            ("linux/amd64", "linux/amd64", true),
+            ("linux/amd64", "linux/arm64", false),
+            ("linux/amd64", "windows/amd64", false),
+            ("linux/arm64", "linux/arm64/v8", true),
+            ("linux/arm64/v8", "linux/arm64", true),
+            ("linux/arm64/v9", "linux/arm64", false),
+            ("linux/arm/v7", "linux/arm", true),
+            ("linux/arm", "linux/arm/v7", true),
+            ("linux/arm/v6", "linux/arm", false),
+            ("linux/arm", "linux/arm/v6", false),
+            ("linux/arm/v6", "linux/arm/v6", true),
+            ("linux/amd64/v1", "linux/amd64", true),
+            ("linux/amd64/v3", "linux/amd64", false),
+            ("linux/riscv64/x", "linux/riscv64", false),
+        ] {
+            let platform = |text: &str| text.parse::<Platform>().unwrap();
+            assert_eq!(
+                platform(found).serves(&platform(wanted)),
+                serves,
+                "{found} for {wanted}"
+            );
+        }
+        let empty = Platform {
+            variant: Some(String::new()),
+            ..Platform::linux("arm64")
+        };
+        assert!(empty.serves(&Platform::linux("arm64")));
     }
 
     #[test]

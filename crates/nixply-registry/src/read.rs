@@ -147,15 +147,9 @@ fn entry_for<'a>(
         .filter_map(|entry| Some((entry.platform.as_ref()?, entry)))
         .filter(|(platform, _)| platform.os != "unknown")
         .collect();
-    let serves = |platform: &Platform| match wanted {
-        None => true,
-        Some(wanted) => {
-            wanted.os == platform.os
-                && wanted.architecture == platform.architecture
-                && (wanted.variant.is_none() || wanted.variant == platform.variant)
-        }
-    };
-    let mut serving = images.iter().filter(|(platform, _)| serves(platform));
+    let mut serving = images
+        .iter()
+        .filter(|(platform, _)| wanted.is_none_or(|wanted| platform.serves(wanted)));
     match (serving.next(), serving.next()) {
         (Some((_, entry)), None) => Ok(entry),
         _ => Err(no_such_platform(reference, &images, wanted)),
@@ -263,6 +257,11 @@ mod tests {
         assert_eq!(entry(&attested, None).unwrap(), "linux/amd64");
         let both = [Some("linux/amd64"), Some("linux/arm64/v8")];
         assert_eq!(entry(&both, Some("linux/arm64")).unwrap(), "linux/arm64/v8");
+        let plain = [Some("linux/amd64"), Some("linux/arm64")];
+        assert_eq!(
+            entry(&plain, Some("linux/arm64/v8")).unwrap(),
+            "linux/arm64"
+        );
         assert_eq!(
             entry(&both, None).unwrap_err(),
             "h.example/a:b has 2 images (linux/amd64, linux/arm64/v8), expected one"

@@ -6,9 +6,7 @@
 //! digests there are, are the diff IDs of the config and those that names of files tell.
 
 use super::files::{ImageFiles, parse_json, read_json, read_whole};
-use super::{
-    ImageForm, OpenOptions, OpenedImage, check_layer_count, names_match, platform_fits, the_only,
-};
+use super::{ImageForm, OpenOptions, OpenedImage, check_layer_count, names_match, the_only};
 use crate::LayoutError;
 use crate::compression::Compression;
 use crate::documents::{BLOBS, DOCKER_MANIFEST, DockerManifestItem};
@@ -86,7 +84,7 @@ fn has_platform(
     options: &OpenOptions<'_>,
 ) -> Result<bool, LayoutError> {
     match options.platform {
-        Some(wanted) => Ok(platform_fits(wanted, &read_config(files, item)?.1.platform)),
+        Some(wanted) => Ok(read_config(files, item)?.1.platform.serves(wanted)),
         None => Ok(true),
     }
 }

@@ -175,15 +175,6 @@ fn check_layer_count(
     }
 }
 
-/// True where an image of platform `found` is what was asked for; a variant counts where both have one.
-fn platform_fits(wanted: &Platform, found: &Platform) -> bool {
-    let variants_fit = match (&wanted.variant, &found.variant) {
-        (Some(wanted), Some(found)) => wanted == found,
-        _ => true,
-    };
-    wanted.os == found.os && wanted.architecture == found.architecture && variants_fit
-}
-
 /// True where two names mean the same image: written alike, or alike once Docker has completed them.
 fn names_match(wanted: &str, found: &str) -> bool {
     let completed = |name| ImageName::parse(name).map(|name| name.full);

@@ -2,8 +2,7 @@
 
 use super::files::{ImageFiles, check_small, parse_json, read_json};
 use super::{
-    ImageForm, OpenOptions, OpenedImage, check_layer_count, names_match, open_blob, platform_fits,
-    the_only,
+    ImageForm, OpenOptions, OpenedImage, check_layer_count, names_match, open_blob, the_only,
 };
 use crate::LayoutError;
 use crate::documents::{BLOBS, INDEX};
@@ -142,10 +141,10 @@ fn has_platform(
         return Ok(true);
     };
     if let Some(platform) = &candidate.platform {
-        return Ok(platform_fits(wanted, platform));
+        return Ok(platform.serves(wanted));
     }
     let image = read_image(files, candidate.descriptor.clone())?;
-    Ok(platform_fits(wanted, &image.config.platform))
+    Ok(image.config.platform.serves(wanted))
 }
 
 fn read_image(
