@@ -29,7 +29,7 @@ pub(crate) fn open(image: &str, args: &OpenArgs) -> Result<Option<Box<dyn ImageS
         None => Ok(None),
         Some(StoredPlace::Registry(reference)) => {
             let reference = parse_reference(&reference)?;
-            let credentials = credentials(reference.host())?;
+            let credentials = credentials(&reference)?;
             let opened = RegistryImage::open(
                 &reference,
                 args.platform.as_ref(),
@@ -65,8 +65,8 @@ pub(crate) fn parse_reference(text: &str) -> Result<ImageReference, CliError> {
         .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
 }
 
-/// The credentials for a registry, from Docker's configuration file where there is one.
-pub(crate) fn credentials(host: &str) -> Result<Credentials, CliError> {
+/// The credentials for a repository, from Docker's configuration file where there is one.
+pub(crate) fn credentials(reference: &ImageReference) -> Result<Credentials, CliError> {
     let Some(path) = environment::docker_config() else {
         return Ok(Credentials::Anonymous);
     };
@@ -80,7 +80,7 @@ pub(crate) fn credentials(host: &str) -> Result<Credentials, CliError> {
             return Err(CliError::context(ExitStatus::Failed, message, &error));
         }
     };
-    let configured = Credentials::from_docker_config(&bytes, host).map_err(|error| {
+    let configured = Credentials::from_docker_config(&bytes, reference).map_err(|error| {
         CliError::context(
             ExitStatus::Input,
             format!("cannot use `{}`", path.display()),
@@ -91,8 +91,9 @@ pub(crate) fn credentials(host: &str) -> Result<Credentials, CliError> {
         ConfiguredCredentials::Found(credentials) => credentials,
         ConfiguredCredentials::Helper { program } => {
             text::warning(&format!(
-                "`{}` keeps the credentials of `{host}` in `{program}`, which this version cannot ask; going on without",
-                path.display()
+                "`{}` keeps the credentials of `{}` in `{program}`, which this version cannot ask; going on without",
+                path.display(),
+                reference.host()
             ));
             Credentials::Anonymous
         }

@@ -2,6 +2,7 @@
 
 use crate::Credentials;
 use data_encoding::BASE64;
+use nixply_oci::ImageReference;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,24 +69,25 @@ struct AuthEntry {
 }
 
 impl Credentials {
-    /// Looks a registry's host up in the content of a Docker config.
+    /// Looks a repository up in the content of a Docker config.
     ///
     /// An entry of `credHelpers` comes first, then a secret in `auths`, then `credsStore`, which counts only where
     /// `auths` has an empty entry for the host: that is what `docker login` leaves behind when a store keeps the secret.
-    /// Keys match with or without scheme and path.
+    /// A key names a host, or a host and the beginning of a repository's path in whole parts; of the keys that match,
+    /// the one with the longest path counts (containers-auth.json(5), "FORMAT"). A key that is a URL names the host.
     pub fn from_docker_config(
         json: &[u8],
-        host: &str,
+        reference: &ImageReference,
     ) -> Result<ConfiguredCredentials, CredentialsError> {
         let config: DockerConfig =
             serde_json::from_slice(json).map_err(|error| CredentialsError::Json {
                 line: error.line(),
                 column: error.column(),
             })?;
-        if let Some((_, name)) = entry_of_host(&config.cred_helpers, host) {
+        if let Some((_, name)) = entry_of(&config.cred_helpers, reference) {
             return Ok(helper(name));
         }
-        let Some((key, entry)) = entry_of_host(&config.auths, host) else {
+        let Some((key, entry)) = entry_of(&config.auths, reference) else {
             return Ok(ConfiguredCredentials::Absent);
         };
         if let Some(credentials) = entry.credentials(key)? {
@@ -105,27 +107,47 @@ fn helper(name: &str) -> ConfiguredCredentials {
     }
 }
 
-/// The entry whose key is the host itself, or else the first whose key names the host.
-fn entry_of_host<'a, T>(entries: &'a BTreeMap<String, T>, host: &str) -> Option<(&'a str, &'a T)> {
+/// The entry whose key says most about the repository. Of two that say the same, the one written as `docker login`
+/// writes it.
+fn entry_of<'a, T>(
+    entries: &'a BTreeMap<String, T>,
+    reference: &ImageReference,
+) -> Option<(&'a str, &'a T)> {
+    let host = reference.host();
     let hub = DOCKER_HUB_HOSTS.contains(&host);
-    let exact = if hub { DOCKER_HUB_KEY } else { host };
+    let usual = if hub { DOCKER_HUB_KEY } else { host };
+    let path_of = |key: &'a str| {
+        let (named, path) = host_and_path(key);
+        let is_host = named == host || hub && DOCKER_HUB_HOSTS.contains(&named);
+        (is_host && is_within(reference.repository(), path)).then_some(path)
+    };
     entries
-        .get_key_value(exact)
-        .or_else(|| {
-            entries.iter().find(|(key, _)| {
-                let named = host_of_key(key);
-                named == host || hub && DOCKER_HUB_HOSTS.contains(&named)
-            })
-        })
-        .map(|(key, entry)| (key.as_str(), entry))
+        .iter()
+        .filter_map(|(key, entry)| Some((path_of(key)?, key.as_str(), entry)))
+        // Of equals the last would be taken; so that the first is, as in any list, they are seen from the end.
+        .rev()
+        .max_by_key(|(path, key, _)| (path.len(), *key == usual))
+        .map(|(_, key, entry)| (key, entry))
 }
 
-fn host_of_key(key: &str) -> &str {
-    let key = key
+/// The host and the path that a key stands for. The path of a URL is that of the registry's API, which says nothing.
+fn host_and_path(key: &str) -> (&str, &str) {
+    let url = key
         .strip_prefix("https://")
-        .or_else(|| key.strip_prefix("http://"))
-        .unwrap_or(key);
-    key.split('/').next().unwrap_or(key)
+        .or_else(|| key.strip_prefix("http://"));
+    let (host, path) = match url.unwrap_or(key).split_once('/') {
+        Some((host, path)) => (host, path.trim_end_matches('/')),
+        None => (url.unwrap_or(key), ""),
+    };
+    (host, if url.is_some() { "" } else { path })
+}
+
+/// True where a repository is `path` or below it; everything is below the empty path.
+fn is_within(repository: &str, path: &str) -> bool {
+    path.is_empty()
+        || repository
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl AuthEntry {
@@ -169,7 +191,12 @@ mod tests {
     use super::*;
 
     fn lookup(json: &str, host: &str) -> ConfiguredCredentials {
-        Credentials::from_docker_config(json.as_bytes(), host).unwrap()
+        lookup_in(json, &format!("{host}/team/app"))
+    }
+
+    fn lookup_in(json: &str, repository: &str) -> ConfiguredCredentials {
+        let reference = repository.parse().unwrap();
+        Credentials::from_docker_config(json.as_bytes(), &reference).unwrap()
     }
 
     fn basic(username: &str, password: &str) -> ConfiguredCredentials {
@@ -203,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_match_with_scheme_and_path_and_the_exact_one_wins() {
+    fn keys_match_with_scheme_and_path_and_the_plain_one_wins() {
         for key in [
             "h.example:5000",
             "https://h.example:5000",
@@ -214,8 +241,36 @@ mod tests {
             assert_eq!(lookup(&json, "h.example:5000"), basic("u", "p:q"), "{key}");
             assert_eq!(lookup(&json, "h.example"), ConfiguredCredentials::Absent);
         }
-        let json = r#"{"auths":{"a.example/x":{"auth":"dTpwOnE="},"a.example":{"auth":"dTpw"}}}"#;
+        let json =
+            r#"{"auths":{"https://a.example":{"auth":"dTpwOnE="},"a.example":{"auth":"dTpw"}}}"#;
         assert_eq!(lookup(json, "a.example"), basic("u", "p"));
+    }
+
+    #[test]
+    fn of_keys_with_a_path_the_longest_around_the_repository_counts() {
+        let user = |name: &str| format!(r#"{{"username":"{name}","password":"p"}}"#);
+        let json = format!(
+            r#"{{"auths":{{"q.example/org1":{},"q.example/org2":{},"q.example/org2/app/":{},"p.example/org":{},"p.example":{}}}}}"#,
+            user("org1"),
+            user("org2"),
+            user("app"),
+            user("org"),
+            user("host")
+        );
+        for (repository, expected) in [
+            ("q.example/org1/x", basic("org1", "p")),
+            ("q.example/org2/x", basic("org2", "p")),
+            ("q.example/org2", basic("org2", "p")),
+            ("q.example/org2/app", basic("app", "p")),
+            ("q.example/org2/app/y", basic("app", "p")),
+            ("q.example/org2/apple", basic("org2", "p")),
+            ("q.example/org3/x", ConfiguredCredentials::Absent),
+            ("q.example/org11/x", ConfiguredCredentials::Absent),
+            ("p.example/org/x", basic("org", "p")),
+            ("p.example/other", basic("host", "p")),
+        ] {
+            assert_eq!(lookup_in(&json, repository), expected, "{repository}");
+        }
     }
 
     #[test]
@@ -245,21 +300,22 @@ mod tests {
 
     #[test]
     fn errors_quote_nothing() {
+        let reference = "h.example/app".parse().unwrap();
         for (json, expected) in [
             (
-                r#"{"auths":{"h":{"auth":"s3cret!"}}}"#,
-                "`auth` of `h` is not the base-64 form of `USER:PASSWORD`",
+                r#"{"auths":{"h.example":{"auth":"s3cret!"}}}"#,
+                "`auth` of `h.example` is not the base-64 form of `USER:PASSWORD`",
             ),
             (
-                r#"{"auths":{"h":{"auth":"czNjcmV0"}}}"#,
-                "`auth` of `h` is not the base-64 form of `USER:PASSWORD`",
+                r#"{"auths":{"h.example":{"auth":"czNjcmV0"}}}"#,
+                "`auth` of `h.example` is not the base-64 form of `USER:PASSWORD`",
             ),
             (
                 r#"{"auths":["s3cret"]}"#,
                 "this is not a Docker config: line 1, column 9",
             ),
         ] {
-            let error = Credentials::from_docker_config(json.as_bytes(), "h").unwrap_err();
+            let error = Credentials::from_docker_config(json.as_bytes(), &reference).unwrap_err();
             assert_eq!(error.to_string(), expected);
             assert!(!format!("{error:?}").contains("s3cret"));
         }

@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         default_compression: Compression::default(),
     })?;
     let targets = targets(&reference, &args.tags, &plan)?;
-    let credentials = credentials(reference.host())?;
+    let credentials = credentials(&reference)?;
     let records = known_records(&targets, &credentials, args.insecure);
     let image = image::image(plan, &args.work, &records)?;
     let mut options = PushOptions::for_jobs(args.work.jobs());
