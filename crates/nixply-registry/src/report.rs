@@ -167,7 +167,7 @@ pub struct PushReport {
 }
 
 impl PushReport {
-    /// How many bytes of layers were sent.
+    /// How many bytes of layers were sent; [`u64::MAX`] if they are more.
     #[must_use]
     pub fn layer_bytes_sent(&self) -> u64 {
         self.layers
@@ -176,23 +176,52 @@ impl PushReport {
                 LayerOutcome::Uploaded { bytes } => bytes,
                 LayerOutcome::AlreadyThere => 0,
             })
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 
-    /// How many bytes of layers were in the registry already.
+    /// How many bytes of layers were in the registry already; [`u64::MAX`] if they are more. The sizes may be what a
+    /// manifest of someone else says.
     #[must_use]
     pub fn layer_bytes_already_there(&self) -> u64 {
         self.layers
             .iter()
             .filter(|layer| layer.outcome == LayerOutcome::AlreadyThere)
             .map(|layer| layer.record.size_bytes)
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nixply_oci::{DiffId, LayerDigest, MediaType};
+
+    #[test]
+    fn sums_of_claimed_sizes_stop_at_the_largest_number() {
+        let layer = |outcome| PushedLayer {
+            title: String::new(),
+            record: LayerRecord {
+                diff_id: DiffId::of(b""),
+                digest: LayerDigest::of(b""),
+                size_bytes: u64::MAX,
+                media_type: MediaType::OciLayerTar,
+            },
+            outcome,
+        };
+        let sent = || layer(LayerOutcome::Uploaded { bytes: u64::MAX });
+        let there = || layer(LayerOutcome::AlreadyThere);
+        let report = PushReport {
+            manifest_digest: Digest::of(b""),
+            manifest_size_bytes: 0,
+            config_digest: Digest::of(b""),
+            config_size_bytes: 0,
+            config_uploaded: false,
+            layers: vec![sent(), there(), sent(), there()],
+            tags: Vec::new(),
+        };
+        assert_eq!(report.layer_bytes_sent(), u64::MAX);
+        assert_eq!(report.layer_bytes_already_there(), u64::MAX);
+    }
 
     #[test]
     fn default_budgets_stay_within_the_memory_of_a_push() {
