@@ -70,9 +70,6 @@ impl CliError {
             if let Some(making) = making(error) {
                 self.hint = making.hint();
             }
-            self.broken_pipe |= error
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
             // An error that only passes its source on would say everything twice.
             if self.causes.last().unwrap_or(&self.message) != &text {
                 self.causes.push(text);
@@ -91,6 +88,12 @@ impl CliError {
     /// One thing to do about it, where the library knows one.
     pub(crate) fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint.or(self.hint);
+        self
+    }
+
+    /// The reader of standard output went away, which is its own affair.
+    pub(crate) fn with_broken_pipe(mut self) -> Self {
+        self.broken_pipe = true;
         self
     }
 
@@ -129,7 +132,24 @@ fn making<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a WriteLayerError> {
 
 /// Writing a result to standard output failed.
 pub(crate) fn output(error: &std::io::Error) -> CliError {
-    CliError::context(ExitStatus::Failed, "cannot write to standard output", error)
+    let message = "cannot write to standard output";
+    CliError {
+        broken_pipe: error.kind() == std::io::ErrorKind::BrokenPipe,
+        ..CliError::context(ExitStatus::Failed, message, error)
+    }
+}
+
+/// True where the reader at the other end of a pipe went away.
+pub(crate) fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let mut error = Some(error);
+    while let Some(current) = error {
+        let io = current.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        error = current.source();
+    }
+    false
 }
 
 #[cfg(test)]
@@ -153,8 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pipe_is_found_below() {
-        let error = Outer(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(CliError::from_error(ExitStatus::Failed, &error).is_broken_pipe());
+    fn only_a_reader_of_standard_output_may_go_away() {
+        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(output(&broken).is_broken_pipe());
+        let upload = CliError::from_error(ExitStatus::Network, &Outer(broken));
+        assert!(
+            !upload.is_broken_pipe(),
+            "a registry that hangs up is a failure"
+        );
     }
 }

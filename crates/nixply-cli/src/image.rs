@@ -8,16 +8,15 @@ use crate::options::{
 };
 use crate::text;
 use nixply_image::{
-    DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlanningError, plan_image,
+    DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlannedLayer, PlanningError, plan_image,
     resolve_root_files,
 };
-use nixply_layer::{Compression, StoreRoot};
+use nixply_layer::{Compression, CompressionPool, StoreRoot};
 use nixply_oci::{LayerKey, LayerRecord, Platform};
 use nixply_pack::{DOCKER_MAX_LAYERS, Packer};
 use nixply_store::{Closure, StorePath};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Everything on the command line that a plan depends on.
 #[derive(Debug)]
@@ -101,7 +100,11 @@ fn plan_spec(
         &options.roots
     };
     let closure = match closure {
-        Some(closure) if !roots.is_empty() => Some(restrict(&closure, roots)?),
+        Some(closure) if !roots.is_empty() => Some(restrict(
+            &closure,
+            roots,
+            origin(!options.roots.is_empty()),
+        )?),
         closure => closure,
     };
     let packer = options
@@ -130,7 +133,7 @@ fn plan_spec(
     let root_files = resolve_root_files(&spec.files, base)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     let options = nixply_image::PlanOptions {
-        packer: parse_packer(packer)?,
+        packer: parse_packer(packer, origin(options.packer.is_some()))?,
         max_layers: options
             .max_layers
             .or(spec.max_layers)
@@ -163,11 +166,20 @@ fn plan_spec(
     })
 }
 
-fn parse_packer(name: &str) -> Result<Packer, CliError> {
-    Packer::resolve(name).map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
+/// Whose mistake a wrong word is: the command line's or the specification's.
+fn origin(on_command_line: bool) -> ExitStatus {
+    if on_command_line {
+        ExitStatus::Usage
+    } else {
+        ExitStatus::Input
+    }
 }
 
-fn restrict(closure: &Closure, roots: &[String]) -> Result<Closure, CliError> {
+fn parse_packer(name: &str, status: ExitStatus) -> Result<Packer, CliError> {
+    Packer::resolve(name).map_err(|error| CliError::from_error(status, &error))
+}
+
+fn restrict(closure: &Closure, roots: &[String], status: ExitStatus) -> Result<Closure, CliError> {
     let roots: Vec<StorePath> = roots
         .iter()
         .map(|root| {
@@ -177,7 +189,7 @@ fn restrict(closure: &Closure, roots: &[String]) -> Result<Closure, CliError> {
                 .or_else(|error| StorePath::new(root).map_err(|_| error))
         })
         .collect::<Result<_, _>>()
-        .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))?;
+        .map_err(|error| CliError::from_error(status, &error))?;
     closure
         .restrict(&roots)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))
@@ -195,26 +207,54 @@ pub(crate) fn image(
     work: &WorkOptions,
     records: &BTreeMap<LayerKey, LayerRecord>,
 ) -> Result<PlannedImage, CliError> {
-    let store = store_root(&plan, work);
+    let store = work.store.root(plan.store_dir().unwrap_or_default());
+    check_present(&plan, &store, records)?;
     let pool = pool(work.jobs())?;
     PlannedImage::new(plan, &store, &pool, records)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))
 }
 
-/// Where the store directory of a plan lies on this machine.
-pub(crate) fn store_root(plan: &Plan, work: &WorkOptions) -> StoreRoot {
-    let store_dir = plan.store_dir().unwrap_or_default();
-    match &work.physical_store {
-        Some(physical) => StoreRoot::new(store_dir, physical.clone()),
-        None => StoreRoot::at_own_path(store_dir),
+/// Names every store path that is not there before the first layer is made, rather than one of them in the middle.
+/// A layer that is known need not be made, so its paths need not be there.
+fn check_present(
+    plan: &Plan,
+    store: &StoreRoot,
+    records: &BTreeMap<LayerKey, LayerRecord>,
+) -> Result<(), CliError> {
+    let mut missing = Vec::new();
+    for layer in &plan.layers {
+        let PlannedLayer::Store { key, paths, .. } = layer else {
+            continue;
+        };
+        if records.contains_key(key) {
+            continue;
+        }
+        for planned in paths {
+            let Ok(path) = store.store_dir().parse(&planned.path) else {
+                continue;
+            };
+            // A symbolic link may point anywhere: it is there all the same.
+            if store.locate(&path).symlink_metadata().is_err() {
+                missing.push(planned.path.as_str());
+            }
+        }
     }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} not in the store: {}",
+        text::count(missing.len(), "store path"),
+        missing.join(" ")
+    );
+    Err(CliError::new(ExitStatus::Input, message).hint(format!(
+        "build or fetch first: `nix-store -r {}`",
+        missing.join(" ")
+    )))
 }
 
 /// The threads that compress.
-pub(crate) fn pool(jobs: usize) -> Result<Arc<rayon::ThreadPool>, CliError> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs)
-        .build()
-        .map(Arc::new)
+pub(crate) fn pool(jobs: usize) -> Result<CompressionPool, CliError> {
+    CompressionPool::new(jobs)
         .map_err(|error| CliError::context(ExitStatus::Failed, "cannot start threads", &error))
 }

@@ -61,33 +61,48 @@ pub(crate) fn read_input(image: &str) -> Result<Input, CliError> {
             .hint("an installable is written with `#`, for example `.#runtime`"));
         }
     };
-    if canonical.is_file() {
-        let looks_like_archive = stored_place(image)?.is_some();
-        let bytes = if looks_like_archive {
-            None
-        } else {
-            Some(read_file(&canonical)?)
-        };
-        let in_store = store_path_of(&canonical).is_some();
-        match bytes {
-            Some(bytes) if !in_store || is_known(&bytes) => {
-                let base = canonical.parent().unwrap_or(Path::new("/"));
-                return read_bytes(&bytes, image, base);
-            }
-            None if !in_store => return Err(stored_instead(image)),
-            _ => {}
-        }
+    if canonical.is_file()
+        && let Some(input) = read_regular_file(image, &canonical)?
+    {
+        return Ok(input);
     }
     match store_path_of(&canonical) {
         Some(store_path) => nix::closure_of(&[store_path]).map(Input::Closure),
+        // The absolute path: a bare name would be looked up in Nix's registry of flakes.
         None if canonical.join("flake.nix").is_file() => {
-            nix::closure_of(&[image.to_owned()]).map(Input::Closure)
+            nix::closure_of(&[canonical.display().to_string()]).map(Input::Closure)
         }
         None => Err(CliError::new(
             ExitStatus::Input,
             format!("`{image}` is a directory that is neither a store path nor a flake"),
         )),
     }
+}
+
+/// A file outside the store must be something that an image can be made from; a store path that is a file may as well be
+/// just that, and then there is nothing to read.
+fn read_regular_file(image: &str, path: &Path) -> Result<Option<Input>, CliError> {
+    let in_store = store_path_of(path).is_some();
+    if stored_place(image)?.is_some() {
+        return if in_store {
+            Ok(None)
+        } else {
+            Err(stored_instead(image))
+        };
+    }
+    // A store path can be a disk image of any size; its first bytes tell that it is no closure, plan or specification.
+    if in_store {
+        let head = read_head(path)?;
+        let first = head.iter().find(|byte| !byte.is_ascii_whitespace());
+        if !first.is_some_and(|byte| b"{[/".contains(byte)) {
+            return Ok(None);
+        }
+    }
+    let bytes = read_file(path)?;
+    if in_store && !is_known(&bytes) {
+        return Ok(None);
+    }
+    read_bytes(&bytes, image, path.parent().unwrap_or(Path::new("/"))).map(Some)
 }
 
 /// The closure of a specification: its file, or what Nix says of its store paths; none where it names neither.
@@ -115,10 +130,7 @@ pub(crate) fn stored_place(image: &str) -> Result<Option<StoredPlace>, CliError>
     if !path.is_file() {
         return Ok(None);
     }
-    let mut head = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(512).read_to_end(&mut head))
-        .map_err(|error| cannot_read(path, &error))?;
+    let head = read_head(path)?;
     let is_tar = head.get(257..262) == Some(b"ustar".as_slice());
     let is_compressed = head.starts_with(b"\x1f\x8b") || head.starts_with(b"\x28\xb5\x2f\xfd");
     Ok((is_tar || is_compressed).then(|| StoredPlace::Disk(path.to_owned())))
@@ -160,6 +172,15 @@ fn closure_from(bytes: &[u8], name: &str) -> Result<Closure, CliError> {
         CliError::context(ExitStatus::Input, format!("cannot use `{name}`"), &error)
             .maybe_hint(error.hint())
     })
+}
+
+/// As many bytes as the header of a tar has.
+fn read_head(path: &Path) -> Result<Vec<u8>, CliError> {
+    let mut head = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(512).read_to_end(&mut head))
+        .map_err(|error| cannot_read(path, &error))?;
+    Ok(head)
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {

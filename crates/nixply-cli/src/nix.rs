@@ -30,6 +30,12 @@ const PATH_INFO: [&[&str]; 3] = [
 
 /// The closure of store paths or installables, which must be built.
 pub(crate) fn closure_of(installables: &[String]) -> Result<Closure, CliError> {
+    if let Some(option) = installables.iter().find(|text| text.starts_with('-')) {
+        return Err(CliError::new(
+            ExitStatus::Input,
+            format!("`{option}` is neither a store path nor an installable"),
+        ));
+    }
     let mut last = None;
     for flags in PATH_INFO {
         let Some(output) = run("nix", flags, installables)? else {
@@ -99,6 +105,9 @@ fn how_to_build(installables: &[String]) -> String {
 #[error("{0}")]
 struct NixFailed(String);
 
+/// Paths that are named to one call: the kernel limits the length of a command line.
+const DUMP_DB_PATHS: usize = 1000;
+
 fn dump_db(paths: &[String]) -> Result<Option<Output>, CliError> {
     let Some(closure) = run("nix-store", &["--query", "--requisites"], paths)? else {
         return Ok(None);
@@ -110,7 +119,23 @@ fn dump_db(paths: &[String]) -> Result<Option<Output>, CliError> {
         .lines()
         .map(str::to_owned)
         .collect();
-    run("nix-store", &["--dump-db"], &closure)
+    let mut whole: Option<Output> = None;
+    for paths in closure.chunks(DUMP_DB_PATHS) {
+        let Some(part) = run("nix-store", &["--dump-db"], paths)? else {
+            return Ok(None);
+        };
+        match &mut whole {
+            Some(whole) if part.status.success() => whole.stdout.extend(part.stdout),
+            _ => whole = Some(part),
+        }
+        if whole
+            .as_ref()
+            .is_some_and(|output| !output.status.success())
+        {
+            break;
+        }
+    }
+    Ok(whole)
 }
 
 /// Runs a program; none where it is not on `PATH`.

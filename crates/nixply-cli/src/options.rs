@@ -2,8 +2,9 @@
 
 use crate::error::{CliError, ExitStatus};
 use clap::{Args, ValueEnum};
-use nixply_layer::Compression;
+use nixply_layer::{Compression, StoreRoot};
 use nixply_oci::{EmptyObject, Platform, RuntimeConfig};
+use nixply_store::StoreDir;
 use std::path::PathBuf;
 
 /// How an image is planned.
@@ -97,9 +98,26 @@ pub(crate) struct WorkOptions {
     /// How many threads compress layers [default: as many as the machine has]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) jobs: Option<usize>,
+    #[command(flatten)]
+    pub(crate) store: StoreOptions,
+}
+
+/// Where store paths are read.
+#[derive(Debug, Args)]
+pub(crate) struct StoreOptions {
     /// Where the store directory lies on this machine, if elsewhere
     #[arg(long, value_name = "DIR")]
     pub(crate) physical_store: Option<PathBuf>,
+}
+
+impl StoreOptions {
+    /// Where a store directory lies on this machine.
+    pub(crate) fn root(&self, store_dir: StoreDir) -> StoreRoot {
+        match &self.physical_store {
+            Some(physical) => StoreRoot::new(store_dir, physical.clone()),
+            None => StoreRoot::at_own_path(store_dir),
+        }
+    }
 }
 
 impl WorkOptions {

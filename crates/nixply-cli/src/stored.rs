@@ -5,8 +5,9 @@ use crate::error::{CliError, ExitStatus};
 use crate::input::{StoredPlace, stored_place};
 use crate::text;
 use nixply_layout::{LayoutError, OpenOptions, open_image};
-use nixply_oci::{ImageReference, ImageSource, Platform};
+use nixply_oci::{ImageReference, ImageSource, Platform, SourceError};
 use nixply_registry::{ConfiguredCredentials, Credentials, RegistryError, RegistryImage};
+use std::error::Error;
 
 /// How an image that exists already is found and opened.
 #[derive(Debug, clap::Args)]
@@ -101,12 +102,37 @@ pub(crate) fn credentials(reference: &ImageReference) -> Result<Credentials, Cli
     })
 }
 
+/// A stored image could not be read: the registry's or the network's fault where there is one, else the image's.
+pub(crate) fn source_error(error: &(dyn Error + 'static)) -> CliError {
+    let status = match registry_error_in(error) {
+        Some(error) if error.is_network_or_registry() => ExitStatus::Network,
+        _ => ExitStatus::Input,
+    };
+    CliError::from_error(status, error)
+}
+
+/// The registry's error in a chain, also where it went through an I/O error, which hides it from `source`.
+fn registry_error_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a RegistryError> {
+    if let Some(SourceError(inner)) = error.downcast_ref() {
+        return registry_error_in(&**inner);
+    }
+    if let Some(inner) = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref)
+    {
+        return registry_error_in(inner);
+    }
+    error
+        .downcast_ref()
+        .or_else(|| registry_error_in(error.source()?))
+}
+
 /// The layer's own error is what the user has to know: it names the file.
 pub(crate) fn registry_error(error: &RegistryError) -> CliError {
-    let status = if error.is_network_or_registry() {
-        ExitStatus::Network
-    } else {
-        ExitStatus::Failed
+    let status = match error {
+        _ if error.is_network_or_registry() => ExitStatus::Network,
+        RegistryError::NoTagOrDigest { .. } => ExitStatus::Usage,
+        _ => ExitStatus::Failed,
     };
     CliError::from_error(status, error).maybe_hint(error.hint().map(str::to_owned))
 }

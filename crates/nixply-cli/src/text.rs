@@ -30,6 +30,17 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// Text of an image that somebody else made, with control characters escaped: a terminal would obey them.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
 /// `1 layer`, `2 layers`.
 pub(crate) fn count(n: usize, singular: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
@@ -92,6 +103,11 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn terminals_get_no_orders() {
+        assert_eq!(printable("a\u{1b}[2Jü\n"), "a\\u{1b}[2Jü\\n");
     }
 
     #[test]

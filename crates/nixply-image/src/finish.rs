@@ -16,7 +16,7 @@ const STORE_PATHS: &str = "store paths: ";
 const ROOT_FILES: &str = "root files: ";
 
 /// Makes the config and the manifest. `records` stand in the order of the plan's layers.
-pub(crate) fn finish(plan: &Plan, records: &[LayerRecord]) -> Result<FinishedImage, ImageError> {
+pub fn finish(plan: &Plan, records: &[LayerRecord]) -> Result<FinishedImage, ImageError> {
     if records.len() != plan.layers.len() {
         return Err(ImageError::RecordCount {
             expected: plan.layers.len(),

@@ -20,7 +20,7 @@ mod planning;
 mod root_file;
 mod spec;
 
-pub use finish::{DEFAULT_CREATED, store_paths_of_history};
+pub use finish::{DEFAULT_CREATED, finish, store_paths_of_history};
 pub use plan::{LayerFormatRecord, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath};
 pub use planned_image::PlannedImage;
 pub use planning::{DEFAULT_MAX_LAYERS, PlanOptions, PlanningError, plan_image};

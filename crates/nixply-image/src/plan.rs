@@ -4,7 +4,10 @@
 //! Store paths stand unescaped, so that Nix finds them and keeps the closure alive.
 
 use crate::{RootFileError, RootFileSpec};
-use nixply_layer::{Compression, LayerContents, LayerFormat, LayerSpec, StorePathContent};
+use nixply_layer::{
+    Compression, LayerContents, LayerFormat, LayerSpec, RootFile, StorePathContent,
+    check_root_files,
+};
 use nixply_oci::{LayerKey, Platform, RuntimeConfig};
 use nixply_store::{NarHash, StoreDir, StorePath, StorePathError};
 use serde::{Deserialize, Serialize};
@@ -283,10 +286,7 @@ impl Plan {
                     )
                 }
                 PlannedLayer::Root { key, files } => {
-                    let files = files
-                        .iter()
-                        .map(RootFileSpec::to_layer)
-                        .collect::<Result<_, _>>()?;
+                    let files = self.root_files(files)?;
                     (LayerContents::Root { files }, *key)
                 }
             };
@@ -302,6 +302,19 @@ impl Plan {
             specs.push(spec);
         }
         Ok(specs)
+    }
+
+    /// Root files as a layer takes them, checked against each other and the store directory.
+    pub(crate) fn root_files(
+        &self,
+        files: &[RootFileSpec],
+    ) -> Result<Vec<RootFile>, RootFileError> {
+        let files: Vec<RootFile> = files
+            .iter()
+            .map(RootFileSpec::to_layer)
+            .collect::<Result<_, _>>()?;
+        check_root_files(&files, &self.store_dir().unwrap_or_default())?;
+        Ok(files)
     }
 
     /// The same plan with another compression, and so with other layer keys.

@@ -2,10 +2,9 @@
 
 use crate::finish::finish;
 use crate::{Plan, PlanError};
-use nixply_layer::{MadeLayer, StoreRoot};
+use nixply_layer::{CompressionPool, MadeLayer, StoreRoot};
 use nixply_oci::{FinishedImage, Image, ImageError, Layer, LayerKey, LayerRecord, Platform};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// An image whose layers are made from a store when a sink asks for them.
 #[derive(Debug)]
@@ -22,15 +21,20 @@ impl PlannedImage {
     pub fn new(
         plan: Plan,
         store: &StoreRoot,
-        pool: &Arc<rayon::ThreadPool>,
+        pool: &CompressionPool,
         records: &BTreeMap<LayerKey, LayerRecord>,
     ) -> Result<Self, PlanError> {
         let layers = plan
             .layer_specs()?
             .into_iter()
             .map(|spec| {
-                let known = records.get(&spec.key()).cloned();
-                let layer = MadeLayer::new(spec, store.clone(), Arc::clone(pool), known);
+                // What somebody else compressed in another way under our key is not what we would make.
+                let media_type = spec.compression.media_type();
+                let known = records
+                    .get(&spec.key())
+                    .filter(|record| record.media_type == media_type)
+                    .cloned();
+                let layer = MadeLayer::new(spec, store.clone(), pool.clone(), known);
                 Box::new(layer) as Box<dyn Layer>
             })
             .collect();

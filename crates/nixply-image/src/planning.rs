@@ -89,10 +89,7 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
         let mut files = options.root_files;
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let contents = LayerContents::Root {
-            files: files
-                .iter()
-                .map(RootFileSpec::to_layer)
-                .collect::<Result<_, _>>()?,
+            files: plan.root_files(&files)?,
         };
         let key = plan.layer_spec(contents).key();
         plan.layers.push(PlannedLayer::Root { key, files });

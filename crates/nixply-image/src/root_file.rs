@@ -1,14 +1,14 @@
 //! Root files in specifications and plans: what stands in an image outside the store.
 
-use nixply_layer::{FileContent, RootFile, RootFileKind};
+use nixply_layer::{FileContent, RootFile, RootFileKind, WriteLayerError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// One file, directory or symbolic link, as JSON: `{"path":"etc/passwd","type":"file","mode":"0644","content":"…"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RootFileSpec {
     /// Where it stands, from the root; a leading `/` is allowed in a specification and absent in a plan.
     pub path: String,
@@ -39,6 +39,9 @@ pub struct RootFileSpec {
     /// A symbolic link's target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Fields that this version does not know: ignored in a plan, an error in a specification.
+    #[serde(flatten, skip_serializing)]
+    pub unknown: BTreeMap<String, serde_json::Value>,
 }
 
 /// The kinds of root files.
@@ -65,6 +68,17 @@ pub enum RootFileError {
         /// The mode that was read.
         mode: String,
     },
+    /// A field that this version does not know; a misspelt option must not pass silently.
+    #[error("root file `{path}`: unknown field `{field}`")]
+    UnknownField {
+        /// The root file.
+        path: String,
+        /// The field.
+        field: String,
+    },
+    /// The path, or the set of paths, cannot be part of a layer.
+    #[error(transparent)]
+    Layer(#[from] WriteLayerError),
     /// A field stands where it has no meaning, or one is missing.
     #[error("root file `{path}` of type {kind}: {problem}")]
     Fields {
@@ -101,11 +115,21 @@ pub fn resolve_root_files(
     files: &[RootFileSpec],
     base: &Path,
 ) -> Result<Vec<RootFileSpec>, RootFileError> {
+    let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
     files
         .iter()
         .map(|file| {
             let mut file = file.clone();
-            file.path = file.path.trim_start_matches('/').to_owned();
+            if let Some(field) = file.unknown.keys().next() {
+                let field = field.clone();
+                return Err(RootFileError::UnknownField {
+                    path: file.path,
+                    field,
+                });
+            }
+            while file.path.starts_with('/') {
+                file.path.remove(0);
+            }
             if let Some(source) = &file.source {
                 let source = base.join(source);
                 let (sha256, size_bytes) =
@@ -125,6 +149,10 @@ pub fn resolve_root_files(
 }
 
 fn hash_file(path: &Path) -> std::io::Result<([u8; 32], u64)> {
+    // A pipe or a device may never end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("expected a regular file"));
+    }
     let mut file = std::fs::File::open(path)?;
     let mut sha256 = Sha256::new();
     let mut size_bytes = 0;

@@ -12,13 +12,12 @@ use nixply_image::{
     LayerFormatRecord, Plan, PlanOptions, PlannedImage, RootFileSpec, plan_image,
     store_paths_of_history,
 };
-use nixply_layer::{Compression, StoreRoot};
+use nixply_layer::{Compression, CompressionPool, StoreRoot};
 use nixply_oci::{DiffId, Image as _, ImageConfig, LayerDigest, LayerRecord, MediaType, Platform};
 use nixply_pack::Packer;
 use nixply_store::{Closure, NarHash, PathInfo, StoreDir, StorePath};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -103,12 +102,7 @@ fn records(n: usize) -> Vec<LayerRecord> {
 }
 
 fn planned_image(plan: Plan) -> PlannedImage {
-    let pool = Arc::new(
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
-            .build()
-            .unwrap(),
-    );
+    let pool = CompressionPool::new(1).unwrap();
     let store = StoreRoot::at_own_path(StoreDir::default());
     PlannedImage::new(plan, &store, &pool, &BTreeMap::new()).unwrap()
 }
@@ -253,4 +247,38 @@ fn nothing_makes_no_image() {
     );
     let only_files = plan_image(None, options()).unwrap();
     assert_eq!(only_files.layers.len(), 1);
+}
+
+#[test]
+fn unknown_fields_of_a_plan_are_ignored_at_every_depth() {
+    let plan = plan_image(Some(&closure()), options()).unwrap();
+    let text = plan.to_json().unwrap();
+    let newer = text
+        .replace("\"kind\":", "\"later\": 1, \"kind\":")
+        .replace("\"mode\":", "\"later\": {}, \"mode\":")
+        .replace("\"schema\":", "\"later\": [], \"schema\":");
+    assert_ne!(newer, text);
+    let read = Plan::from_json(newer.as_bytes()).unwrap();
+    assert_eq!(read.to_json().unwrap(), text);
+}
+
+#[test]
+fn root_files_that_no_layer_can_hold_are_refused_when_planning() {
+    for (json, message) in [
+        (r#"{"path":"../x","type":"directory"}"#, "../x"),
+        (r#"{"path":"a/.wh.b","type":"directory"}"#, "a/.wh.b"),
+        (
+            r#"{"path":"nix/store/x","type":"directory"}"#,
+            "nix/store/x",
+        ),
+    ] {
+        let options = PlanOptions {
+            root_files: vec![root_file(json)],
+            ..options()
+        };
+        let error = plan_image(Some(&closure()), options)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(message), "{error}");
+    }
 }

@@ -1,7 +1,7 @@
 //! `nixply export`: an image onto the disk or to standard output.
 
 use crate::environment;
-use crate::error::{CliError, ExitStatus, output};
+use crate::error::{CliError, ExitStatus, is_broken_pipe, output};
 use crate::image::{self, Request};
 use crate::options::{ConfigOptions, NameOptions, PlanOptions, WorkOptions};
 use crate::progress::Progress;
@@ -81,7 +81,14 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let progress = Progress::new("writing", image.layers().len(), args.quiet);
     let written = write(&image, args, to_stdout, &progress);
     progress.finish();
-    let report = written.map_err(|error| layout_error(&error))?;
+    let report = written.map_err(|error| {
+        let failed = layout_error(&error);
+        if to_stdout && is_broken_pipe(&error) {
+            failed.with_broken_pipe()
+        } else {
+            failed
+        }
+    })?;
     if to_stdout {
         return Ok(());
     }

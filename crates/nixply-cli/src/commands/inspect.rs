@@ -153,7 +153,7 @@ fn describe(inspected: &Inspected<'_>) -> String {
                 text::size(layer.size_bytes),
                 text::short(&layer.digest).to_owned(),
                 layer.diff_id.as_deref().map_or("", text::short).to_owned(),
-                shorten(&contents),
+                shorten(&text::printable(&contents)),
             ]
         })
         .collect();
@@ -173,8 +173,12 @@ fn describe(inspected: &Inspected<'_>) -> String {
         "digest    {}\nplatform  {}\ncreated   {}\ncommand   {}\n\n{}\n{}, {}\n",
         inspected.digest,
         inspected.platform,
-        inspected.created.unwrap_or("not said"),
-        if command.is_empty() { "none" } else { &command },
+        text::printable(inspected.created.unwrap_or("not said")),
+        if command.is_empty() {
+            "none".to_owned()
+        } else {
+            text::printable(&command)
+        },
         text::table(
             &["layer", "size", "digest", "diff ID", "contents"],
             &[0, 1],

@@ -2,7 +2,7 @@
 
 use super::export::{names, write_options};
 use crate::environment;
-use crate::error::{CliError, ExitStatus};
+use crate::error::{CliError, ExitStatus, is_broken_pipe};
 use crate::image::{self, Request};
 use crate::options::{ConfigOptions, NameOptions, PlanOptions, WorkOptions};
 use crate::progress::Progress;
@@ -108,7 +108,12 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             &error,
         )
     })?;
-    // An engine that gave up says why on standard error; the pipe that it closed is only the consequence.
+    // An engine that gave up says why on standard error; the pipe that it closed is only the consequence. Anything else
+    // that stopped the writing is the cause, and the engine's complaint the consequence.
+    let written = match written {
+        Err(error) if !is_broken_pipe(&error) => return Err(layout_error(&error)),
+        written => written,
+    };
     if !status.success() {
         let command = format!("{program} {}", arguments.join(" "));
         return Err(CliError::new(

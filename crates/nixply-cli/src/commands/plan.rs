@@ -79,7 +79,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
             PlannedLayer::Root { key, files } => (0, 0, text::count(files.len(), "root file"), key),
         };
         paths_total += count;
-        bytes_total += bytes;
+        bytes_total = u64::saturating_add(bytes_total, bytes);
         rows.push(vec![
             (idx + 1).to_string(),
             count.to_string(),

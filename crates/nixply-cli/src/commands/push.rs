@@ -16,6 +16,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Makes an image and pushes it to a registry, reading only what the registry lacks
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A closure file, `-`, a plan, an image specification, a store path or an installable
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Write the image's digest to a file
     #[arg(long, value_name = "FILE", help_heading = "Push options")]
     digest_file: Option<PathBuf>,
+    /// Do not learn from the image under the tag which layers are there: make every layer again
+    #[arg(long, help_heading = "Push options")]
+    no_records: bool,
     /// Print what was done as JSON
     #[arg(long, help_heading = "Push options")]
     json: bool,
@@ -86,7 +90,11 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     })?;
     let targets = targets(&reference, &args.tags, &plan)?;
     let credentials = credentials(&reference)?;
-    let records = known_records(&targets, &credentials, args.insecure);
+    let records = if args.no_records {
+        BTreeMap::new()
+    } else {
+        known_records(&targets, &credentials, args.insecure)
+    };
     let image = image::image(plan, &args.work, &records)?;
     let mut options = PushOptions::for_jobs(args.work.jobs());
     options.insecure = args.insecure;

@@ -4,15 +4,15 @@ use super::inspect::layer_histories;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image;
 use crate::input::{Input, read_input};
-use crate::options::WorkOptions;
-use crate::stored::{OpenArgs, open};
+use crate::options::StoreOptions;
+use crate::stored::{OpenArgs, open, source_error};
 use crate::text;
-use nixply_image::{Plan, store_paths_of_history};
+use nixply_image::{Plan, finish, store_paths_of_history};
 use nixply_layer::{
     CompareError, Compression, Difference, DifferenceKind, DockerToolsHeader, LayerContents,
     LayerFormat, LayerSpec, StorePathContent, StoreRoot, compare_layer, read_diff_id, write_layer,
 };
-use nixply_oci::{DiffId, ImageSource, StoredImage};
+use nixply_oci::{DiffId, ImageSource, LayerRecord, StoredImage};
 use nixply_store::{NarHash, StoreDir};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -23,14 +23,14 @@ use std::io::Write as _;
 pub(crate) struct Args {
     /// A `docker://REF`, an OCI layout or an archive
     image: String,
-    /// Compare with this plan, root files included; without it, layers of store paths are compared with the paths that
-    /// the image's history names, and other layers with their digests only
+    /// Compare with this plan, config and root files included; without it, layers are compared with the store paths that
+    /// the image's history names
     #[arg(long, value_name = "PLAN")]
     plan: Option<String>,
     #[command(flatten)]
     open: OpenArgs,
     #[command(flatten)]
-    work: WorkOptions,
+    store: StoreOptions,
     /// Print what was found as JSON
     #[arg(long)]
     json: bool,
@@ -41,6 +41,9 @@ struct Verification {
     digest: String,
     verified: bool,
     layers: Vec<VerifiedLayer>,
+    /// How the config differs from the plan's, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +55,12 @@ struct VerifiedLayer {
     compared_with: ComparedWith,
     /// The first entry that differs and how, where one does.
     difference: Option<String>,
+}
+
+impl VerifiedLayer {
+    fn is_as_made(&self) -> bool {
+        self.difference.is_none() && self.compared_with == ComparedWith::Store
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -75,12 +84,17 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     };
     let mut layers = Vec::with_capacity(specs.len());
     for (idx, specs) in specs.into_iter().enumerate() {
-        layers.push(verify_layer(&*source, idx, &specs, &args.work)?);
+        layers.push(verify_layer(&*source, idx, &specs, &args.store)?);
     }
+    let config = match &plan {
+        Some(plan) => config_difference(plan, source.image())?,
+        None => None,
+    };
     let verified = Verification {
         digest: source.image().manifest_descriptor.digest.to_string(),
-        verified: layers.iter().all(|layer| layer.difference.is_none()),
+        verified: layers.iter().all(VerifiedLayer::is_as_made) && config.is_none(),
         layers,
+        config,
     };
     let text = if args.json {
         serde_json::to_string_pretty(&verified)
@@ -93,22 +107,62 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         .lock()
         .write_all(text.as_bytes())
         .map_err(|error| output(&error))?;
-    match verified
+    verdict(&verified)
+}
+
+/// What is not compared is not verified.
+fn verdict(verified: &Verification) -> Result<(), CliError> {
+    let failed = |message| Err(CliError::new(ExitStatus::Verification, message));
+    let n_layers = verified.layers.len();
+    if let Some(layer) = verified
         .layers
         .iter()
         .find(|layer| layer.difference.is_some())
     {
-        None => Ok(()),
-        Some(layer) => Err(CliError::new(
-            ExitStatus::Verification,
-            format!(
-                "layer {} of {} is not what the store makes: {}",
-                layer.layer,
-                verified.layers.len(),
-                layer.difference.as_deref().unwrap_or_default()
-            ),
-        )),
+        return failed(format!(
+            "layer {} of {n_layers} is not what the store makes: {}",
+            layer.layer,
+            layer.difference.as_deref().unwrap_or_default()
+        ));
     }
+    if let Some(difference) = &verified.config {
+        return failed(format!("the config is not the plan's: {difference}"));
+    }
+    let compared = verified
+        .layers
+        .iter()
+        .filter(|layer| layer.is_as_made())
+        .count();
+    if compared < n_layers {
+        let message = format!(
+            "compared {compared} of {n_layers} layers: nothing says what the others were made from"
+        );
+        return failed(message).map_err(|error| error.hint("name the image's plan with --plan"));
+    }
+    Ok(())
+}
+
+/// The layers are equal: what else does the config say that the plan does not?
+fn config_difference(plan: &Plan, image: &StoredImage) -> Result<Option<String>, CliError> {
+    let records: Vec<LayerRecord> = image
+        .manifest
+        .layers
+        .iter()
+        .zip(&image.config.rootfs.diff_ids)
+        .map(|(descriptor, diff_id)| LayerRecord {
+            diff_id: *diff_id,
+            digest: descriptor.digest.into(),
+            size_bytes: descriptor.size_bytes,
+            media_type: descriptor.media_type.clone(),
+        })
+        .collect();
+    let finished = finish(plan, &records)
+        .map_err(|error| CliError::from_error(ExitStatus::Verification, &error))?;
+    let (expected, found) = (
+        finished.config_descriptor.digest,
+        image.manifest.config.digest,
+    );
+    Ok((expected != found).then(|| format!("expected {expected}, found {found}")))
 }
 
 fn read_plan(text: &str) -> Result<Plan, CliError> {
@@ -185,13 +239,13 @@ fn verify_layer(
     source: &dyn ImageSource,
     idx: usize,
     candidates: &[LayerSpec],
-    work: &WorkOptions,
+    store: &StoreOptions,
 ) -> Result<VerifiedLayer, CliError> {
     let mut first = None;
     for spec in candidates {
-        match compare(source, idx, spec, work)? {
+        match compare(source, idx, spec, store)? {
             None => {
-                let made = made_diff_id(spec, work)?;
+                let made = made_diff_id(spec, store)?;
                 return Ok(verified(
                     source,
                     idx,
@@ -212,8 +266,7 @@ fn verify_layer(
     }
     let mut stored = open_layer(source, idx)?;
     let media_type = &source.image().manifest.layers[idx].media_type;
-    let found = read_diff_id(&mut stored, media_type)
-        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
+    let found = read_diff_id(&mut stored, media_type).map_err(|error| source_error(&error))?;
     Ok(verified(
         source,
         idx,
@@ -235,14 +288,14 @@ fn wrong_diff_id(source: &dyn ImageSource, idx: usize, found: DiffId) -> Option<
     }
 }
 
-fn made_diff_id(spec: &LayerSpec, work: &WorkOptions) -> Result<DiffId, CliError> {
+fn made_diff_id(spec: &LayerSpec, store: &StoreOptions) -> Result<DiffId, CliError> {
     let spec = LayerSpec {
         compression: Compression::None,
         ..spec.clone()
     };
     write_layer(
         &spec,
-        &store_root(&spec, work),
+        &store_root(&spec, store),
         &image::pool(1)?,
         &mut std::io::sink(),
     )
@@ -255,38 +308,31 @@ fn compare(
     source: &dyn ImageSource,
     idx: usize,
     spec: &LayerSpec,
-    work: &WorkOptions,
+    store: &StoreOptions,
 ) -> Result<Option<Difference>, CliError> {
     let mut stored = open_layer(source, idx)?;
     let media_type = &source.image().manifest.layers[idx].media_type;
-    compare_layer(spec, &store_root(spec, work), &mut stored, media_type).map_err(|error| {
+    compare_layer(spec, &store_root(spec, store), &mut stored, media_type).map_err(|error| {
         // What cannot be read of the image is the image's fault; what cannot be made is not.
-        let status = match error {
-            CompareError::Make(_) => ExitStatus::Failed,
-            _ => ExitStatus::Input,
-        };
-        CliError::from_error(status, &error)
+        match error {
+            CompareError::Make(_) => CliError::from_error(ExitStatus::Failed, &error),
+            _ => source_error(&error),
+        }
     })
 }
 
-fn store_root(spec: &LayerSpec, work: &WorkOptions) -> StoreRoot {
-    let store_dir = match &spec.contents {
+fn store_root(spec: &LayerSpec, store: &StoreOptions) -> StoreRoot {
+    store.root(match &spec.contents {
         LayerContents::Store { store_dir, .. } => store_dir.clone(),
         LayerContents::Root { .. } => StoreDir::default(),
-    };
-    match &work.physical_store {
-        Some(physical) => StoreRoot::new(store_dir, physical.clone()),
-        None => StoreRoot::at_own_path(store_dir),
-    }
+    })
 }
 
 fn open_layer(
     source: &dyn ImageSource,
     idx: usize,
 ) -> Result<Box<dyn std::io::Read + '_>, CliError> {
-    source
-        .open_layer(idx)
-        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))
+    source.open_layer(idx).map_err(|error| source_error(&error))
 }
 
 fn verified(

@@ -44,6 +44,18 @@ fn bad_input() {
     sandbox.write("other.json", "{\"a\": 1}");
     sandbox.write("plan2.json", "{\"schema\": \"nixply.plan/2\"}");
     sandbox.write(
+        "image3.json",
+        r#"{"schema": "nixply.image/1", "closure": "closure.json", "packer": "best"}"#,
+    );
+    sandbox.write(
+        "image4.json",
+        r#"{"schema": "nixply.image/1", "store_paths": ["--option"]}"#,
+    );
+    sandbox.write(
+        "image5.json",
+        r#"{"schema": "nixply.image/1", "files": [{"path": "a", "type": "file", "text": ""}]}"#,
+    );
+    sandbox.write(
         "image2.json",
         "{\"schema\": \"nixply.image/1\", \"maxLayers\": 3}",
     );
@@ -57,6 +69,9 @@ fn bad_input() {
         "other.json",
         "plan2.json",
         "image2.json",
+        "image3.json",
+        "image4.json",
+        "image5.json",
         "store",
     ] {
         text.push_str(&sandbox.show(&["plan", file]));
@@ -83,7 +98,14 @@ fn what_cannot_be_done() {
         &["plan", "closure.json", "--root", unknown],
         &["plan", ".#x"],
         &["load", "closure.json"],
-        &["load", "closure.json", "--into", "podman"],
+        &[
+            "load",
+            "closure.json",
+            "--into",
+            "podman",
+            "--physical-store",
+            "store",
+        ],
         &["verify", "closure.json"],
         &["push", "docker://localhost:1/x", "localhost:1/y"],
     ] {
@@ -94,10 +116,11 @@ fn what_cannot_be_done() {
 }
 
 #[test]
-fn a_missing_store_path_is_named() {
+fn missing_store_paths_are_named() {
     let sandbox = Sandbox::new();
     let store = sandbox.store();
     std::fs::remove_dir_all(store.join(LIB)).unwrap();
+    std::fs::remove_file(store.join(crate::support::DATA)).unwrap();
     insta::assert_snapshot!(sandbox.show(&[
         "export",
         "closure.json",

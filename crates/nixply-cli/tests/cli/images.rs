@@ -183,12 +183,32 @@ fn root_files_are_verified_with_the_plan() {
         &STORE,
     ];
     sandbox.stdout(&dockertools.concat());
-    let without = sandbox.stdout(&verify);
+    let without = sandbox.run(&verify);
+    assert_eq!(
+        without.status.code(),
+        Some(5),
+        "what is not compared is not verified"
+    );
+    let stderr = String::from_utf8(without.stderr).unwrap();
     assert!(
-        without.contains("nothing says what it was made from"),
-        "{without}"
+        stderr.contains("compared 4 of 5 layers") && stderr.contains("--plan"),
+        "{stderr}"
     );
     let with = sandbox.stdout(&[&verify[..], &["--plan", "plan.json"]].concat());
     assert!(!with.contains("nothing says"), "{with}");
     assert!(with.ends_with("verified 5 layers\n"), "{with}");
+    sandbox.stdout(&[
+        "plan",
+        "image.json",
+        "-o",
+        "other.json",
+        "--cmd",
+        "/bin/other",
+    ]);
+    let other = sandbox.run(&[&verify[..], &["--plan", "other.json"]].concat());
+    assert_eq!(
+        other.status.code(),
+        Some(5),
+        "the config is part of the image"
+    );
 }

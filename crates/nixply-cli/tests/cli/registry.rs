@@ -77,7 +77,7 @@ fn a_push_that_fails_moves_no_tag() {
     fs::remove_dir_all(sandbox.store().join(crate::support::LIB)).unwrap();
     let arguments = [&["push", "plan.json", &reference][..], &OPTIONS].concat();
     let output = sandbox.run(&arguments);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains(crate::support::LIB), "{stderr}");
     let now = sandbox.stdout(&["inspect", &format!("docker://{reference}")]);
