@@ -91,12 +91,6 @@ impl CliError {
         self
     }
 
-    /// The reader of standard output went away, which is its own affair.
-    pub(crate) fn with_broken_pipe(mut self) -> Self {
-        self.broken_pipe = true;
-        self
-    }
-
     pub(crate) fn status(&self) -> ExitStatus {
         self.status
     }

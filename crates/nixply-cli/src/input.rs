@@ -3,6 +3,7 @@
 use crate::error::{CliError, ExitStatus};
 use crate::nix;
 use nixply_image::{ImageSpec, Plan};
+use nixply_oci::ImageReference;
 use nixply_store::{Closure, ClosureForm, StorePath, read_closure};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -53,12 +54,19 @@ pub(crate) fn read_input(image: &str) -> Result<Input, CliError> {
             return nix::closure_of(&[image.to_owned()]).map(Input::Closure);
         }
         Err(error) => {
-            return Err(CliError::context(
-                ExitStatus::Failed,
-                format!("cannot open `{image}`"),
-                &error,
-            )
-            .hint("an installable is written with `#`, for example `.#runtime`"));
+            let hint = if image.parse::<ImageReference>().is_ok() {
+                format!("an image in a registry is written `docker://{image}`")
+            } else {
+                "an installable is written with `#`, for example `.#runtime`".to_owned()
+            };
+            let failed =
+                CliError::context(ExitStatus::Failed, format!("cannot open `{image}`"), &error);
+            let is_file_name = path.extension().is_some() && !image.contains(':');
+            return Err(if is_file_name {
+                failed
+            } else {
+                failed.hint(hint)
+            });
         }
     };
     if canonical.is_file()

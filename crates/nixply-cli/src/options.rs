@@ -15,7 +15,7 @@ pub(crate) struct PlanOptions {
     #[arg(long = "root", value_name = "PATH")]
     pub(crate) roots: Vec<String>,
     /// The most layers that the image may have, all kinds counted [default: 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) max_layers: Option<usize>,
     /// What decides the layers: auto, auto-layer, popularity, nix2container, size, per-path [default: auto]
     #[arg(long, value_name = "NAME")]
@@ -96,7 +96,7 @@ pub(crate) struct NameOptions {
 #[command(next_help_heading = "Work options")]
 pub(crate) struct WorkOptions {
     /// How many threads compress layers [default: as many as the machine has]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) jobs: Option<usize>,
     #[command(flatten)]
     pub(crate) store: StoreOptions,
@@ -209,11 +209,13 @@ fn port(text: &str) -> Result<String, String> {
     Ok(format!("{port}/{protocol}"))
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+/// How many threads or requests; more than the limit only fills the machine.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    const MOST: usize = 256;
     text.parse()
         .ok()
-        .filter(|n| *n > 0)
-        .ok_or_else(|| "expected a number from 1".to_owned())
+        .filter(|n| (1..=MOST).contains(n))
+        .ok_or_else(|| format!("expected a number from 1 to {MOST}"))
 }
 
 /// A creation time in UTC, as the config has it.

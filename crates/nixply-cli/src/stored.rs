@@ -52,7 +52,9 @@ pub(crate) fn open(image: &str, args: &OpenArgs) -> Result<Option<Box<dyn ImageS
                     LayoutError::File { .. } => ExitStatus::Failed,
                     _ => ExitStatus::Input,
                 };
-                CliError::from_error(status, &error)
+                let hint = matches!(error, LayoutError::Ambiguous { .. })
+                    .then(|| "choose one with --reference, or --platform".to_owned());
+                CliError::from_error(status, &error).maybe_hint(hint)
             })?;
             Ok(Some(Box::new(opened)))
         }
@@ -103,12 +105,16 @@ pub(crate) fn credentials(reference: &ImageReference) -> Result<Credentials, Cli
 }
 
 /// A stored image could not be read: the registry's or the network's fault where there is one, else the image's.
-pub(crate) fn source_error(error: &(dyn Error + 'static)) -> CliError {
+pub(crate) fn source_error(layer_idx: usize, error: &(dyn Error + 'static)) -> CliError {
     let status = match registry_error_in(error) {
         Some(error) if error.is_network_or_registry() => ExitStatus::Network,
         _ => ExitStatus::Input,
     };
-    CliError::from_error(status, error)
+    CliError::context(
+        status,
+        format!("cannot read layer {} of the image", layer_idx + 1),
+        error,
+    )
 }
 
 /// The registry's error in a chain, also where it went through an I/O error, which hides it from `source`.
@@ -139,5 +145,9 @@ pub(crate) fn registry_error(error: &RegistryError) -> CliError {
 
 /// An image could not be written.
 pub(crate) fn layout_error(error: &LayoutError) -> CliError {
-    CliError::from_error(ExitStatus::Failed, error)
+    let status = match error {
+        LayoutError::Name { .. } | LayoutError::NameWithDigest { .. } => ExitStatus::Usage,
+        _ => ExitStatus::Failed,
+    };
+    CliError::from_error(status, error)
 }

@@ -127,9 +127,13 @@ pub fn resolve_root_files(
                     field,
                 });
             }
-            while file.path.starts_with('/') {
-                file.path.remove(0);
-            }
+            // Where a path begins is clear, and a directory may be written as one.
+            let path = file.path.trim_start_matches('/');
+            let path = match file.kind {
+                RootFileType::Directory => path.trim_end_matches('/'),
+                RootFileType::File | RootFileType::Symlink => path,
+            };
+            file.path = String::from(path);
             if let Some(source) = &file.source {
                 let source = base.join(source);
                 let (sha256, size_bytes) =

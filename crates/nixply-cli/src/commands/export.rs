@@ -1,7 +1,7 @@
 //! `nixply export`: an image onto the disk or to standard output.
 
 use crate::environment;
-use crate::error::{CliError, ExitStatus, is_broken_pipe, output};
+use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
 use crate::options::{ConfigOptions, NameOptions, PlanOptions, WorkOptions};
 use crate::progress::Progress;
@@ -81,18 +81,16 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let progress = Progress::new("writing", image.layers().len(), args.quiet);
     let written = write(&image, args, to_stdout, &progress);
     progress.finish();
-    let report = written.map_err(|error| {
-        let failed = layout_error(&error);
-        if to_stdout && is_broken_pipe(&error) {
-            failed.with_broken_pipe()
-        } else {
-            failed
-        }
-    })?;
+    let report = written.map_err(|error| layout_error(&error))?;
     if to_stdout {
         return Ok(());
     }
-    let text = format!("{}\n", report.manifest_digest);
+    // A docker-archive has no manifest; Docker names the image by its config.
+    let digest = match args.format {
+        Format::DockerArchive => report.config_digest,
+        Format::Archive | Format::OciDir => report.manifest_digest,
+    };
+    let text = format!("{digest}\n");
     std::io::stdout()
         .lock()
         .write_all(text.as_bytes())

@@ -7,6 +7,7 @@ use crate::image::{self, Request};
 use crate::options::{ConfigOptions, NameOptions, PlanOptions, WorkOptions};
 use crate::progress::Progress;
 use crate::stored::layout_error;
+use crate::text;
 use clap::ValueEnum;
 use nixply_layer::Compression;
 use nixply_layout::write_archive;
@@ -75,6 +76,9 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         // and so Docker's image ID, is the same as that of a compressed image.
         default_compression: Compression::None,
     })?;
+    if plan.name.is_none() {
+        text::warning("the image gets no name: give it one with --name");
+    }
     let image = image::image(plan, &args.work, &BTreeMap::new())?;
     let (program, arguments) = engine.command();
     let mut child = Command::new(program)

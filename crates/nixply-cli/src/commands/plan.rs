@@ -7,7 +7,7 @@ use crate::text;
 use nixply_image::{Plan, PlannedLayer};
 use nixply_layer::Compression;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Shows which layers an image will have, without reading a store path
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
-    /// Write the plan as JSON to a file
+    /// Write the plan as JSON to a file; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -40,11 +40,13 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         .to_json()
         .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
     let mut stdout = std::io::stdout().lock();
-    if let Some(file) = &args.output {
+    let to_stdout = args.json || args.output.as_deref() == Some(Path::new("-"));
+    let file = args.output.as_ref().filter(|file| *file != Path::new("-"));
+    if let Some(file) = file {
         nixply_layout::write_file_atomically(file, |out| Ok(out.write_all(json.as_bytes())?))
             .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
     }
-    if args.json {
+    if to_stdout {
         stdout
             .write_all(json.as_bytes())
             .map_err(|error| output(&error))

@@ -2,7 +2,7 @@
 
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
-use crate::options::{ConfigOptions, PlanOptions, WorkOptions};
+use crate::options::{ConfigOptions, PlanOptions, WorkOptions, count};
 use crate::progress::Progress;
 use crate::stored::{credentials, parse_reference, registry_error};
 use crate::text;
@@ -13,7 +13,7 @@ use nixply_registry::{Credentials, LayerOutcome, PushOptions, PushReport, push, 
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Makes an image and pushes it to a registry, reading only what the registry lacks
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -33,8 +33,8 @@ pub(crate) struct Args {
     /// Push under this tag, too (can be repeated)
     #[arg(long = "tag", value_name = "TAG", help_heading = "Push options")]
     tags: Vec<String>,
-    /// How many requests are under way at once
-    #[arg(long, value_name = "N", help_heading = "Push options")]
+    /// How many requests are under way at once [default: 8]
+    #[arg(long, value_name = "N", value_parser = count, help_heading = "Push options")]
     connections: Option<usize>,
     /// Write the image's digest to a file
     #[arg(long, value_name = "FILE", help_heading = "Push options")]
@@ -89,6 +89,9 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         default_compression: Compression::default(),
     })?;
     let targets = targets(&reference, &args.tags, &plan)?;
+    if let Some(file) = &args.digest_file {
+        check_directory_of(file)?;
+    }
     let credentials = credentials(&reference)?;
     let records = if args.no_records {
         BTreeMap::new()
@@ -122,6 +125,23 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         .map_err(|error| output(&error))
 }
 
+/// A digest that cannot be written would be lost after the push: better to know before.
+fn check_directory_of(file: &Path) -> Result<(), CliError> {
+    let parent = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    match parent {
+        Some(parent) if !parent.is_dir() => Err(CliError::new(
+            ExitStatus::Failed,
+            format!(
+                "cannot write `{}`: its directory does not exist",
+                file.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The tags in order: the reference's own, then those of `--tag`; else the plan's, else `latest`.
 fn targets(
     reference: &ImageReference,
@@ -145,17 +165,22 @@ fn targets(
     Ok(targets)
 }
 
-/// What the image under the first tag tells of its layers. Everything that goes wrong here only costs time: the push
-/// meets the same registry next and says what is wrong.
+/// What the images under the tags tell of their layers: with `:COMMIT --tag latest`, the second tells what the first, which
+/// is new, cannot. Everything that goes wrong here only costs time: the push meets the same registry next and says what
+/// is wrong.
 fn known_records(
     targets: &[ImageReference],
     credentials: &Credentials,
     insecure: bool,
 ) -> BTreeMap<LayerKey, LayerRecord> {
-    read_records(&targets[0], credentials, insecure)
-        .ok()
-        .flatten()
-        .unwrap_or_default()
+    let mut all = BTreeMap::new();
+    for target in targets {
+        let records = read_records(target, credentials, insecure).ok().flatten();
+        for (key, record) in records.unwrap_or_default() {
+            all.entry(key).or_insert(record);
+        }
+    }
+    all
 }
 
 fn json(reference: &ImageReference, report: &PushReport) -> Result<String, CliError> {

@@ -2,9 +2,8 @@
 
 use super::inspect::layer_histories;
 use crate::error::{CliError, ExitStatus, output};
-use crate::image;
-use crate::input::{Input, read_input};
-use crate::options::StoreOptions;
+use crate::image::{self, Request};
+use crate::options::{ConfigOptions, PlanOptions, StoreOptions};
 use crate::stored::{OpenArgs, open, source_error};
 use crate::text;
 use nixply_image::{Plan, finish, store_paths_of_history};
@@ -74,6 +73,14 @@ enum ComparedWith {
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let source = open(&args.image, &args.open)?.ok_or_else(|| {
+        if let Err(error) = std::fs::metadata(&args.image) {
+            return CliError::context(
+                ExitStatus::Failed,
+                format!("cannot open `{}`", args.image),
+                &error,
+            )
+            .hint("an image in a registry is written `docker://HOST/REPOSITORY:TAG`");
+        }
         CliError::new(ExitStatus::Input, format!("`{}` is no image", args.image))
             .hint("expected docker://REF, an OCI layout directory or an archive")
     })?;
@@ -165,14 +172,15 @@ fn config_difference(plan: &Plan, image: &StoredImage) -> Result<Option<String>,
     Ok((expected != found).then(|| format!("expected {expected}, found {found}")))
 }
 
+/// A plan, or what is planned by an image specification or a closure without further options.
 fn read_plan(text: &str) -> Result<Plan, CliError> {
-    match read_input(text)? {
-        Input::Plan(plan) => Ok(*plan),
-        _ => Err(
-            CliError::new(ExitStatus::Input, format!("`{text}` is no plan"))
-                .hint("`nixply plan IMAGE -o FILE` writes one"),
-        ),
-    }
+    image::plan(&Request {
+        image: text,
+        plan: &PlanOptions::default(),
+        config: &ConfigOptions::default(),
+        name: None,
+        default_compression: Compression::default(),
+    })
 }
 
 /// The ways in which each layer may have been made; none where nobody says.
@@ -266,7 +274,7 @@ fn verify_layer(
     }
     let mut stored = open_layer(source, idx)?;
     let media_type = &source.image().manifest.layers[idx].media_type;
-    let found = read_diff_id(&mut stored, media_type).map_err(|error| source_error(&error))?;
+    let found = read_diff_id(&mut stored, media_type).map_err(|error| source_error(idx, &error))?;
     Ok(verified(
         source,
         idx,
@@ -316,7 +324,7 @@ fn compare(
         // What cannot be read of the image is the image's fault; what cannot be made is not.
         match error {
             CompareError::Make(_) => CliError::from_error(ExitStatus::Failed, &error),
-            _ => source_error(&error),
+            _ => source_error(idx, &error),
         }
     })
 }
@@ -332,7 +340,9 @@ fn open_layer(
     source: &dyn ImageSource,
     idx: usize,
 ) -> Result<Box<dyn std::io::Read + '_>, CliError> {
-    source.open_layer(idx).map_err(|error| source_error(&error))
+    source
+        .open_layer(idx)
+        .map_err(|error| source_error(idx, &error))
 }
 
 fn verified(

@@ -197,6 +197,8 @@ fn root_files_are_verified_with_the_plan() {
     let with = sandbox.stdout(&[&verify[..], &["--plan", "plan.json"]].concat());
     assert!(!with.contains("nothing says"), "{with}");
     assert!(with.ends_with("verified 5 layers\n"), "{with}");
+    let spec = sandbox.stdout(&[&verify[..], &["--plan", "image.json"]].concat());
+    assert!(spec.ends_with("verified 5 layers\n"), "{spec}");
     sandbox.stdout(&[
         "plan",
         "image.json",
@@ -211,4 +213,29 @@ fn root_files_are_verified_with_the_plan() {
         Some(5),
         "the config is part of the image"
     );
+}
+
+#[test]
+fn an_archive_that_is_not_read_to_its_end_is_a_failure() {
+    let sandbox = Sandbox::new();
+    let arguments = [
+        &[
+            "export",
+            "closure.json",
+            "--format",
+            "docker-archive",
+            "-o",
+            "-",
+        ][..],
+        &STORE,
+    ]
+    .concat();
+    let mut child = sandbox
+        .command(&arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }

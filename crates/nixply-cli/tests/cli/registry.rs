@@ -47,6 +47,13 @@ fn a_push_sends_what_lacks_and_a_second_one_nothing() {
     assert_eq!(second["uploaded_bytes"], 0);
     assert_eq!(second["digest"], first["digest"]);
     assert_eq!(second["tags"], serde_json::json!(["v1", "latest"]));
+    // A new tag for every commit learns from the one that stays.
+    let third = push_json(
+        &sandbox,
+        &format!("{}/team/app:commit-2", registry.host()),
+        &["--tag", "latest"],
+    );
+    assert_eq!(third["uploaded_bytes"], 0);
     let latest = sandbox.stdout(&[
         "inspect",
         &format!("docker://{}/team/app:latest", registry.host()),
@@ -133,4 +140,25 @@ fn a_registry_that_is_not_there_is_exit_code_4() {
     assert_eq!(sandbox.run(&arguments).status.code(), Some(4));
     let inspect = sandbox.run(&["inspect", "docker://127.0.0.1:1/app:v1"]);
     assert_eq!(inspect.status.code(), Some(4));
+}
+
+#[test]
+fn a_digest_file_that_cannot_be_written_stops_the_push_before_it_starts() {
+    let sandbox = Sandbox::new();
+    let arguments = [
+        &[
+            "push",
+            "closure.json",
+            "127.0.0.1:1/app:v1",
+            "--digest-file",
+            "nowhere/digest",
+        ][..],
+        &OPTIONS,
+    ];
+    let output = sandbox.run(&arguments.concat());
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "the registry was not even asked"
+    );
 }
