@@ -6,11 +6,9 @@
 #![expect(clippy::print_stderr, reason = "criterion reports no sizes")]
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use nixply_layer::{Compression, Compressor};
+use nixply_layer::{Compression, CompressionPool, Compressor};
 use nixply_testkit::sample::store_like_bytes;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Several members of each kind, and a last one that is not full.
@@ -18,9 +16,9 @@ const INPUT_SIZE_BYTES: usize = (16 << 20) + 12_345;
 
 type Encoder<'a> = (String, Box<dyn Fn(&[u8]) -> io::Result<Vec<u8>> + 'a>);
 
-fn nixply(compression: Compression, pool: &Arc<ThreadPool>) -> Encoder<'_> {
+fn nixply(compression: Compression, pool: &CompressionPool) -> Encoder<'_> {
     let encode = move |input: &[u8]| {
-        let mut compressor = Compressor::new(compression, Arc::clone(pool), Vec::new());
+        let mut compressor = Compressor::new(compression, pool.clone(), Vec::new());
         compressor.write_all(input)?;
         compressor.finish()
     };
@@ -64,8 +62,8 @@ fn compare(criterion: &mut Criterion, group: &str, input: &[u8], encoders: &[Enc
     group.finish();
 }
 
-fn main() -> Result<(), rayon::ThreadPoolBuildError> {
-    let pool = Arc::new(ThreadPoolBuilder::new().num_threads(1).build()?);
+fn main() -> io::Result<()> {
+    let pool = CompressionPool::new(1)?;
     let input = store_like_bytes(7, INPUT_SIZE_BYTES);
     let gzip = |level| nixply(Compression::Gzip { level }, &pool);
     let zstd = |level| nixply(Compression::Zstd { level }, &pool);

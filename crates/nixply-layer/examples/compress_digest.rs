@@ -5,13 +5,11 @@
 
 #![expect(clippy::print_stdout, reason = "printing is what this program does")]
 
-use nixply_layer::{Compression, Compressor};
+use nixply_layer::{Compression, CompressionPool, Compressor};
 use nixply_oci::LayerDigest;
 use nixply_testkit::sample::store_like_bytes;
-use rayon::ThreadPoolBuilder;
 use std::error::Error;
 use std::io::{Read, Write};
-use std::sync::Arc;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let inputs = if std::env::args().nth(1).as_deref() == Some("--sample") {
@@ -24,13 +22,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::io::stdin().read_to_end(&mut input)?;
         vec![input]
     };
-    let pool = Arc::new(ThreadPoolBuilder::new().build()?);
+    let pool = CompressionPool::new(0)?;
     let gzip = (1..=9).map(|level| Compression::Gzip { level });
     let zstd = (1..=19).map(|level| Compression::Zstd { level });
     for compression in gzip.chain(zstd) {
         let mut output = Vec::new();
         for input in &inputs {
-            let mut compressor = Compressor::new(compression, Arc::clone(&pool), output);
+            let mut compressor = Compressor::new(compression, pool.clone(), output);
             compressor.write_all(input)?;
             output = compressor.finish()?;
         }

@@ -4,14 +4,13 @@
 //! lines are to be compared with the `rootfs.diff_ids` of the image that dockerTools made from the same file.
 
 use nixply_layer::{
-    Compression, DockerToolsHeader, LayerContents, LayerFormat, LayerSpec, StorePathContent,
-    StoreRoot, write_layer,
+    Compression, CompressionPool, DockerToolsHeader, LayerContents, LayerFormat, LayerSpec,
+    StorePathContent, StoreRoot, write_layer,
 };
 use nixply_store::{NarHash, StoreDir};
 use serde::Deserialize;
 use std::error::Error;
 use std::io::{self, Write};
-use std::sync::Arc;
 
 /// The fields of `conf.json` that store layers follow from.
 #[derive(Deserialize)]
@@ -43,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         uname: conf.uname,
         gname: conf.gname,
     });
-    let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build()?);
+    let pool = CompressionPool::new(1)?;
     let mut stdout = io::stdout().lock();
     for layer in &conf.store_layers {
         let content = |path: &String| -> Result<StorePathContent, Box<dyn Error>> {

@@ -128,9 +128,22 @@ fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or(field)
 }
 
-/// A name for people: what is not UTF-8 is replaced.
+/// A name for people: what is not UTF-8 is replaced. Control characters are escaped: a stored layer may come from
+/// anybody, and its names reach a terminal. So are backslashes, so that no two names look alike for it, and characters
+/// that change the direction of the text after them.
 pub(crate) fn printable(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
+    let mut shown = String::with_capacity(name.len());
+    for character in String::from_utf8_lossy(name).chars() {
+        match character {
+            '\\' => shown.push_str("\\\\"),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                shown.extend(character.escape_unicode());
+            }
+            _ if character.is_control() => shown.extend(character.escape_default()),
+            _ => shown.push(character),
+        }
+    }
+    shown
 }
 
 fn invalid(what: &'static str) -> io::Error {
@@ -175,11 +188,20 @@ mod tests {
             ("gid", "7".to_owned()),
             ("size", "0".to_owned()),
             ("mtime", "1".to_owned()),
-            ("linkpath", String::from_utf8(target).unwrap()),
+            ("linkpath", r"\n12 path=no\n".repeat(20)),
             ("uname", String::new()),
             ("gname", "g".repeat(40)),
         ];
         assert_eq!(header.fields, expected);
+    }
+
+    #[test]
+    fn names_do_not_command_a_terminal() {
+        let name = b"caf\xc3\xa9 \x1b[2J\r\n\t\x7f\xc2\x9b\\n\xff\xe2\x80\xae'";
+        assert_eq!(
+            printable(name),
+            "caf\u{e9} \\u{1b}[2J\\r\\n\\t\\u{7f}\\u{9b}\\\\n\u{fffd}\\u{202e}'"
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@
 mod compare;
 mod compress;
 mod compression;
+mod compression_pool;
 mod error;
 mod header;
 mod header_reader;
@@ -41,6 +42,7 @@ mod write;
 pub use compare::{CompareError, Difference, DifferenceKind, compare_layer};
 pub use compress::Compressor;
 pub use compression::{Compression, CompressionError};
+pub use compression_pool::CompressionPool;
 pub use error::{RootFileProblem, WriteLayerError};
 pub use made::MadeLayer;
 pub use root_files::check_root_files;

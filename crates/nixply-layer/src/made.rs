@@ -1,18 +1,18 @@
 //! A layer that is made from the store when a sink asks for it.
 
+use crate::compression_pool::CompressionPool;
 use crate::error::WriteLayerError;
 use crate::spec::{LayerSpec, StoreRoot};
 use crate::write::write_layer;
 use nixply_oci::{Layer, LayerError, LayerKey, LayerRecord, MediaType};
 use std::io::Write;
-use std::sync::Arc;
 
 /// A layer of a spec and the store that holds its contents.
 #[derive(Debug, Clone)]
 pub struct MadeLayer {
     spec: LayerSpec,
     store: StoreRoot,
-    pool: Arc<rayon::ThreadPool>,
+    pool: CompressionPool,
     known: Option<LayerRecord>,
 }
 
@@ -22,7 +22,7 @@ impl MadeLayer {
     pub fn new(
         spec: LayerSpec,
         store: StoreRoot,
-        pool: Arc<rayon::ThreadPool>,
+        pool: CompressionPool,
         known: Option<LayerRecord>,
     ) -> Self {
         Self {
@@ -31,12 +31,6 @@ impl MadeLayer {
             pool,
             known,
         }
-    }
-
-    /// What the layer is made from.
-    #[must_use]
-    pub fn spec(&self) -> &LayerSpec {
-        &self.spec
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::compression::Compression;
 use nixply_store::{NarHash, StoreDir, StorePath};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Everything that a layer's bytes follow from, together with the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,12 +205,6 @@ impl StoreRoot {
     #[must_use]
     pub fn store_dir(&self) -> &StoreDir {
         &self.store_dir
-    }
-
-    /// Where the store directory lies.
-    #[must_use]
-    pub fn physical(&self) -> &Path {
-        &self.physical
     }
 
     /// Where a store path lies.

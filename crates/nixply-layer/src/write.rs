@@ -1,6 +1,7 @@
 //! From a spec to bytes: the tar alone, or the layer with both hashes.
 
 use crate::compress::Compressor;
+use crate::compression_pool::CompressionPool;
 use crate::error::WriteLayerError;
 use crate::header::{BLOCK_BYTES, Entry, EntryKind, HeaderStyle};
 use crate::root_files::write_root_files;
@@ -11,7 +12,6 @@ use nixply_oci::{BlobHasher, DiffId, LayerDigest, LayerRecord};
 use nixply_store::StoreDir;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::sync::Arc;
 
 /// The mode of the directories above the store paths, in both formats.
 const MODE_STORE_DIR: u32 = 0o755;
@@ -26,11 +26,11 @@ const DOCKER_TOOLS_RECORD_BYTES: u64 = 10240;
 pub fn write_layer(
     spec: &LayerSpec,
     store: &StoreRoot,
-    pool: &Arc<rayon::ThreadPool>,
+    pool: &CompressionPool,
     out: &mut dyn Write,
 ) -> Result<LayerRecord, WriteLayerError> {
     let wire = Hashing::new(out);
-    let compressor = Compressor::new(spec.compression, Arc::clone(pool), wire);
+    let compressor = Compressor::new(spec.compression, pool.clone(), wire);
     let mut sink = PlainSink(Hashing::new(compressor));
     write_tar(spec, store, &mut sink)?;
     let (compressor, diff_id, _) = sink.0.finish();

@@ -3,28 +3,21 @@
 #![allow(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
 use flate2::read::MultiGzDecoder;
-use nixply_layer::{Compression, Compressor};
+use nixply_layer::{Compression, CompressionPool, Compressor};
 use nixply_oci::LayerDigest;
 use nixply_testkit::sample::store_like_bytes;
 use proptest::prelude::*;
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 
 const MIB: usize = 1 << 20;
 
-fn pool(threads: usize) -> Arc<ThreadPool> {
-    Arc::new(
-        ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap(),
-    )
+fn pool(threads: usize) -> CompressionPool {
+    CompressionPool::new(threads).unwrap()
 }
 
-fn compress(compression: Compression, pool: &Arc<ThreadPool>, chunks: &[&[u8]]) -> Vec<u8> {
-    let mut compressor = Compressor::new(compression, Arc::clone(pool), Vec::new());
+fn compress(compression: Compression, pool: &CompressionPool, chunks: &[&[u8]]) -> Vec<u8> {
+    let mut compressor = Compressor::new(compression, pool.clone(), Vec::new());
     for chunk in chunks {
         compressor.write_all(chunk).unwrap();
     }
@@ -139,15 +132,6 @@ fn compressors_that_share_one_thread_all_finish() {
             assert!(layer.join().unwrap() == expected);
         }
     });
-}
-
-#[test]
-fn a_worker_of_the_pool_may_write() {
-    let pool = pool(1);
-    let input = store_like_bytes(13, 5 * MIB);
-    let expected = compress(Compression::default(), &pool, &[&input]);
-    let made = pool.install(|| compress(Compression::default(), &pool, &[&input]));
-    assert!(made == expected);
 }
 
 #[test]

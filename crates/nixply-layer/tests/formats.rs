@@ -9,6 +9,7 @@ use common::{
 use nixply_layer::{DockerToolsHeader, LayerContents, LayerFormat, LayerSpec};
 use nixply_oci::DiffId;
 use nixply_store::StoreDir;
+use nixply_testkit::require_program;
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -50,19 +51,16 @@ fn layers_have_the_digests_of_the_independent_implementation() {
 
 #[test]
 fn the_independent_implementation_still_makes_the_recorded_digests() {
-    let twin = Command::new("python3")
+    let Some(python3) = require_program("python3") else {
+        return;
+    };
+    let twin = Command::new(python3)
         .arg("-B")
         .arg(fixtures().join("dockertools_twin.py"))
         .arg(fixtures().join("tree.json"))
         .env("PYTHONUTF8", "1")
-        .output();
-    let twin = match twin {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("skipped: python3 is not on PATH; the recorded digests stand for it");
-            return;
-        }
-        twin => twin.unwrap(),
-    };
+        .output()
+        .unwrap();
     assert!(
         twin.status.success(),
         "{}",

@@ -163,8 +163,15 @@ proptest! {
             // A flip inside a PAX record may give the stored entry another name, which is then named as one too many.
             Some(_) if difference.kind == DifferenceKind::Extra => {}
             Some(entry) => {
-                let name = String::from_utf8_lossy(&entries[entry].0).into_owned();
-                prop_assert_eq!(&difference.entry, name.trim_end_matches('/'));
+                let name = String::from_utf8_lossy(&entries[entry].0);
+                prop_assert!(!difference.entry.contains(char::is_control));
+                // No name of the trees holds a character that is escaped for its direction.
+                let shown = name.trim_end_matches('/').chars().map(|c| match c {
+                    '\\' => r"\\".to_owned(),
+                    c if c.is_control() => c.escape_default().to_string(),
+                    c => c.to_string(),
+                });
+                prop_assert_eq!(difference.entry, shown.collect::<String>());
                 if let DifferenceKind::Contents { offset_bytes } = difference.kind {
                     let padded = entries[entry].4.len().next_multiple_of(512);
                     prop_assert_eq!(offset_bytes, (at - (ends[entry] - padded)) as u64);

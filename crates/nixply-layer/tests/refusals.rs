@@ -191,8 +191,9 @@ fn root_files_that_cannot_be_are_refused() {
     // Beside the store, and the store directory itself.
     for path in ["nix", "nix/var/x", "nix/stores", "nix/store"] {
         let directory = file(path, RootFileKind::Directory);
-        check_root_files(&[directory.clone()], StoreRoot::default().store_dir()).unwrap();
-        tar(&root_spec(vec![directory]), &StoreRoot::default()).unwrap();
+        let files = vec![directory];
+        check_root_files(&files, StoreRoot::default().store_dir()).unwrap();
+        tar(&root_spec(files), &StoreRoot::default()).unwrap();
     }
 }
 

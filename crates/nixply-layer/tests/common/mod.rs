@@ -5,8 +5,9 @@
 )]
 
 use nixply_layer::{
-    Compression, DockerToolsHeader, FileContent, LayerContents, LayerFormat, LayerSpec, RootFile,
-    RootFileKind, StorePathContent, StoreRoot, WriteLayerError, write_layer_tar,
+    Compression, CompressionPool, DockerToolsHeader, FileContent, LayerContents, LayerFormat,
+    LayerSpec, RootFile, RootFileKind, StorePathContent, StoreRoot, WriteLayerError,
+    write_layer_tar,
 };
 use nixply_oci::DiffId;
 use nixply_store::{NarHash, StoreDir, StorePath};
@@ -16,7 +17,6 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// `fixtures/layers`.
 pub(crate) fn fixtures() -> PathBuf {
@@ -152,7 +152,6 @@ pub(crate) fn tar(spec: &LayerSpec, store: &StoreRoot) -> Result<Vec<u8>, WriteL
     Ok(bytes)
 }
 
-pub(crate) fn pool(threads: usize) -> Arc<rayon::ThreadPool> {
-    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
-    Arc::new(builder.build().unwrap())
+pub(crate) fn pool(threads: usize) -> CompressionPool {
+    CompressionPool::new(threads).unwrap()
 }
