@@ -3,6 +3,8 @@
 use crate::redact::{Secrets, clean_url_text};
 use crate::{ApiError, Refusal, RegistryError, Subject};
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
+use std::io;
+use std::time::Duration;
 
 /// What oci-client was asked to do when the error came.
 #[derive(Debug, Clone)]
@@ -71,6 +73,17 @@ impl Request {
             method: self.method,
             url: self.url,
             source: Box::new(error.without_url()),
+        }
+    }
+
+    /// The error for an answer that did not come within `limit`.
+    pub(crate) fn silent(self, limit: Duration) -> RegistryError {
+        let problem = format!("no answer within {} seconds", limit.as_secs());
+        RegistryError::Transport {
+            subject: Box::new(self.subject),
+            method: self.method,
+            url: self.url,
+            source: Box::new(io::Error::new(io::ErrorKind::TimedOut, problem)),
         }
     }
 

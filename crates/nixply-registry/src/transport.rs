@@ -13,7 +13,16 @@ const USER_AGENT: &str = concat!("nixply/", env!("CARGO_PKG_VERSION"));
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the answer to a question may take. Uploads have no such limit: the client counts the sending, too.
+/// How long a connection that `insecure` tries HTTPS on may stay silent once it is open. The answer to `GET /v2/` takes
+/// one round trip and no storage; a server that accepts and says nothing must not hold a push for ever.
+const PROBE_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a registry may take to answer an upload whose body has gone out. It hashes and moves the blob meanwhile, in
+/// some storages by copying all of it, which takes minutes for the largest layers.
+pub(crate) const UPLOAD_ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// How long the answer to a question may take. For uploads there is [`UPLOAD_ANSWER_TIMEOUT`]: the client counts
+/// the sending, too.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How the bytes go.
@@ -45,7 +54,11 @@ impl Transport {
             return Ok(if loopback { http } else { https });
         }
         let url = https.base_url(host, "v2/")?;
-        match https.http_client()?.get(url.clone()).send().await {
+        let probe = https
+            .http_client()?
+            .get(url.clone())
+            .timeout(CONNECT_TIMEOUT + PROBE_ANSWER_TIMEOUT);
+        match probe.send().await {
             Err(error) if error.is_connect() => Ok(http),
             Ok(_) => Ok(https),
             Err(error) => {

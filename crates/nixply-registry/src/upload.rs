@@ -5,9 +5,9 @@
 //! the digest, as Docker sends every layer.
 
 use crate::buffer::{Part, StreamedLayer};
-use crate::connection::{Repository, join};
+use crate::connection::{Repository, join, request};
 use crate::redact::clean_url;
-use crate::transport::ANSWER_TIMEOUT;
+use crate::transport::{ANSWER_TIMEOUT, UPLOAD_ANSWER_TIMEOUT};
 use crate::{RegistryError, Subject};
 use bytes::Bytes;
 use futures_util::stream;
@@ -17,10 +17,18 @@ use reqwest::{Body, Method, Response, StatusCode, Url};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
+use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::oneshot;
 
 /// Where the numbers of bytes go that the network has taken.
 pub(crate) type SentBytes = UnboundedSender<u64>;
+
+/// Lives as long as the body of an upload is not with the network.
+type GoingOut = oneshot::Sender<()>;
+
+/// Resolves when the body's [`GoingOut`] is dropped.
+type GoneOut = oneshot::Receiver<()>;
 
 /// What blobs are sent as.
 const OCTET_STREAM: &str = "application/octet-stream";
@@ -40,11 +48,13 @@ impl Repository {
         let location = self.start_upload(subject).await?;
         let size_bytes = segments.iter().map(|segment| segment.len() as u64).sum();
         let sent = sent.clone();
+        let (going_out, gone_out) = oneshot::channel();
         let body = Body::wrap_stream(stream::iter(segments.into_iter().map(move |segment| {
+            let _held = &going_out;
             tell(&sent, &segment);
             Ok::<_, Infallible>(segment)
         })));
-        self.commit(location, digest, subject, size_bytes, body)
+        self.commit(location, digest, subject, size_bytes, body, gone_out)
             .await
     }
 
@@ -58,12 +68,13 @@ impl Repository {
         sent: &SentBytes,
     ) -> Result<LayerRecord, RegistryError> {
         let location = self.start_upload(subject).await?;
-        let body = stream_body(layer.first.into(), layer.parts, sent.clone());
-        let answer = self
-            .send(Method::PATCH, location.clone(), subject, |request| {
-                request.header(CONTENT_TYPE, OCTET_STREAM).body(body)
-            })
-            .await?;
+        let (going_out, gone_out) = oneshot::channel();
+        let body = stream_body(layer.first.into(), layer.parts, sent.clone(), going_out);
+        let answer = self.send(Method::PATCH, location.clone(), subject, |request| {
+            request.header(CONTENT_TYPE, OCTET_STREAM).body(body)
+        });
+        let silent = || request(subject, "PATCH", &location).silent(UPLOAD_ANSWER_TIMEOUT);
+        let answer = in_time(answer, gone_out, UPLOAD_ANSWER_TIMEOUT, silent).await?;
         let protocol = |problem: String| RegistryError::Protocol {
             subject: Box::new(subject.clone()),
             method: "PATCH",
@@ -77,7 +88,9 @@ impl Repository {
         let record = layer.record.await.map_err(|_| {
             protocol("expected the answer after all of the layer was sent".to_owned())
         })?;
-        self.commit(next, record.digest.into(), subject, 0, Body::from(""))
+        let (_, gone_out) = oneshot::channel();
+        let (digest, body) = (record.digest.into(), Body::from(""));
+        self.commit(next, digest, subject, 0, body, gone_out)
             .await?;
         Ok(record)
     }
@@ -136,7 +149,7 @@ impl Repository {
         location_of(&answer, "POST", subject)
     }
 
-    /// Ends an upload session.
+    /// Ends an upload session. `gone_out` resolves when all of `body` is with the network.
     async fn commit(
         &self,
         mut location: Url,
@@ -144,18 +157,19 @@ impl Repository {
         subject: &Subject,
         size_bytes: u64,
         body: Body,
+        gone_out: GoneOut,
     ) -> Result<(), RegistryError> {
         location
             .query_pairs_mut()
             .append_pair("digest", &digest.to_string());
-        let answer = self
-            .send(Method::PUT, location.clone(), subject, |request| {
-                request
-                    .header(CONTENT_TYPE, OCTET_STREAM)
-                    .header(CONTENT_LENGTH, size_bytes)
-                    .body(body)
-            })
-            .await?;
+        let answer = self.send(Method::PUT, location.clone(), subject, |request| {
+            request
+                .header(CONTENT_TYPE, OCTET_STREAM)
+                .header(CONTENT_LENGTH, size_bytes)
+                .body(body)
+        });
+        let silent = || request(subject, "PUT", &location).silent(UPLOAD_ANSWER_TIMEOUT);
+        let answer = in_time(answer, gone_out, UPLOAD_ANSWER_TIMEOUT, silent).await?;
         if answer.status() == StatusCode::CREATED {
             return Ok(());
         }
@@ -165,6 +179,25 @@ impl Repository {
             url: clean_url(&location),
             problem: unexpected(201, &answer),
         })
+    }
+}
+
+/// Waits for the answer to an upload, but no longer than `limit` from when its body has gone out.
+async fn in_time<T>(
+    answer: impl Future<Output = Result<T, RegistryError>>,
+    gone_out: GoneOut,
+    limit: Duration,
+    silent: impl FnOnce() -> RegistryError,
+) -> Result<T, RegistryError> {
+    let expired = async {
+        // Nothing is ever sent: the other end goes with the body.
+        let _ = gone_out.await;
+        tokio::time::sleep(limit).await;
+    };
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        () = expired => Err(silent()),
     }
 }
 
@@ -202,10 +235,15 @@ fn tell(sent: &SentBytes, segment: &Bytes) {
 }
 
 /// The body of an upload that ends when its layer's maker says so, and breaks when its maker goes away.
-fn stream_body(first: VecDeque<Bytes>, parts: mpsc::Receiver<Part>, sent: SentBytes) -> Body {
-    let rest = Some((first, parts, sent));
+fn stream_body(
+    first: VecDeque<Bytes>,
+    parts: mpsc::Receiver<Part>,
+    sent: SentBytes,
+    going_out: GoingOut,
+) -> Body {
+    let rest = Some((first, parts, sent, going_out));
     Body::wrap_stream(stream::unfold(rest, async |rest| {
-        let (mut first, mut parts, sent) = rest?;
+        let (mut first, mut parts, sent, going_out) = rest?;
         let part = match first.pop_front() {
             Some(segment) => Some(Part::Bytes(segment)),
             None => parts.recv().await,
@@ -213,10 +251,35 @@ fn stream_body(first: VecDeque<Bytes>, parts: mpsc::Receiver<Part>, sent: SentBy
         match part {
             Some(Part::Bytes(segment)) => {
                 tell(&sent, &segment);
-                Some((Ok(segment), Some((first, parts, sent))))
+                Some((Ok(segment), Some((first, parts, sent, going_out))))
             }
             Some(Part::End) => None,
             None => Some((Err(io::Error::other("the layer's maker gave up")), None)),
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    #[tokio::test]
+    async fn a_silent_registry_is_given_up_only_after_the_body_has_gone_out() {
+        let silent = || RegistryError::NoTarget;
+        let limit = Duration::from_millis(1);
+
+        let (going_out, gone_out) = oneshot::channel();
+        drop(going_out);
+        let answer = pending::<Result<(), _>>();
+        let error = in_time(answer, gone_out, limit, silent).await.unwrap_err();
+        assert!(matches!(error, RegistryError::NoTarget));
+
+        let (_going_out, gone_out) = oneshot::channel();
+        let slow = async {
+            tokio::time::sleep(20 * limit).await;
+            Ok(7)
+        };
+        assert_eq!(in_time(slow, gone_out, limit, silent).await.unwrap(), 7);
+    }
 }
