@@ -10,7 +10,7 @@ use crate::{Refusal, RegistryError, Subject};
 use nixply_oci::{Digest, ImageReference};
 use oci_client::token_cache::{RegistryToken, RegistryTokenType};
 use oci_client::{Client, Reference, RegistryOperation};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -20,6 +20,17 @@ const TOKEN_MAX_AGE: Duration = Duration::from_secs(30);
 
 /// How many bytes of a refusal or a token answer are read.
 const SHORT_BODY_MAX_BYTES: usize = 16 << 10;
+
+/// What a repository has under a blob's digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FoundBlob {
+    /// Nothing.
+    Nothing,
+    /// The blob, as far as the registry tells.
+    Whole,
+    /// Something of another size than was expected: it is damaged, or the expectation is wrong.
+    OtherSize,
+}
 
 /// A repository that one of [`ImageReference`]s is in.
 pub(crate) struct Repository {
@@ -126,21 +137,36 @@ impl Repository {
         url.origin() == self.base.origin()
     }
 
-    /// Asks whether the repository has a blob.
-    pub(crate) async fn blob_exists(
+    /// Asks whether the repository has a blob of this size.
+    ///
+    /// oci-client asks this, too, but does not tell the size.
+    pub(crate) async fn find_blob(
         &self,
         digest: Digest,
+        size_bytes: u64,
         subject: &Subject,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<FoundBlob, RegistryError> {
         let url = self.url(&format!("blobs/{digest}"), subject)?;
-        let client = self.oci_client().await?;
-        match client
-            .blob_exists(&self.reference, &digest.to_string())
-            .await
-        {
-            Ok(exists) => Ok(exists),
-            Err(error) => Err(request(subject, "HEAD", &url).failed(error, &self.secrets().await)),
-        }
+        let answer = self
+            .send(Method::HEAD, url, subject, |request| {
+                request.timeout(ANSWER_TIMEOUT)
+            })
+            .await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(RegistryError::Refused(refusal)) if refusal.status == Some(404) => {
+                return Ok(FoundBlob::Nothing);
+            }
+            Err(error) => return Err(error),
+        };
+        let length = answer.headers().get(CONTENT_LENGTH);
+        let found: Option<u64> = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        Ok(match found {
+            // No blob here is empty: this is how servers that do not know answer a `HEAD`.
+            None | Some(0) => FoundBlob::Whole,
+            Some(found) if found == size_bytes => FoundBlob::Whole,
+            Some(_) => FoundBlob::OtherSize,
+        })
     }
 
     /// Reads a manifest or an index, whose digest oci-client checks.

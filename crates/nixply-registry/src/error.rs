@@ -204,7 +204,7 @@ impl RegistryError {
             }
             Self::Transport { source, .. } => transport_hint(source.as_ref()),
             Self::LayerDiffers { .. } => Some(
-                "the record is of another time, or the store path has changed: push without the records that were given",
+                "the record is of another time, or the store path has changed: `nixply push --no-records` makes every layer again",
             ),
             Self::NoSuchPlatform { .. } => {
                 Some("name one of these with --platform OS/ARCHITECTURE")

@@ -1,7 +1,7 @@
 //! The push: layers, config, manifest, tags, in this order.
 
 use crate::buffer::{LayerSink, Written};
-use crate::connection::Repository;
+use crate::connection::{FoundBlob, Repository};
 use crate::report::PushReport;
 use crate::schedule::{Done, Group, NetworkWork, Schedule};
 use crate::upload::SentBytes;
@@ -154,6 +154,7 @@ impl Push<'_> {
         };
         if let Some(expected) = &groups[group].known
             && *expected != record
+            && !schedule.is_doubted(group)
         {
             return schedule.fail(RegistryError::LayerDiffers {
                 title,
@@ -177,7 +178,9 @@ impl Push<'_> {
         | NetworkWork::Stream(group, _)) = &work;
         let layer_idx = groups[*group].first();
         // Nobody makes a layer with a record before the registry was asked for it.
-        let was_asked = groups[*group].known.is_some();
+        let was_asked = groups[*group].known.is_some() && !schedule.is_doubted(*group);
+        // Layers that a record alone holds together may differ once the record is wrong: then that is an error.
+        let may_doubt = groups[*group].layers.len() == 1;
         let mut subject = Subject::Layer {
             title: self.image.layers()[layer_idx].title(),
             digest: None,
@@ -192,7 +195,10 @@ impl Push<'_> {
                 self.repository,
                 schedule,
                 work,
-                was_asked,
+                Before {
+                    was_asked,
+                    may_doubt,
+                },
                 &mut subject,
                 &sent,
             );
@@ -292,7 +298,9 @@ impl Push<'_> {
     async fn config(&self, finished: &FinishedImage) -> Result<bool, RegistryError> {
         let digest = finished.config_descriptor.digest;
         let subject = Subject::Config { digest };
-        if self.repository.blob_exists(digest, &subject).await? {
+        let size_bytes = finished.config_descriptor.size_bytes;
+        let found = self.repository.find_blob(digest, size_bytes, &subject);
+        if found.await? == FoundBlob::Whole {
             return Ok(false);
         }
         let (sent, _) = mpsc::unbounded_channel();
@@ -304,11 +312,20 @@ impl Push<'_> {
     }
 }
 
+/// What is known of a group before network work is done for it.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    /// The registry said that it has not got the group's blob.
+    was_asked: bool,
+    /// The group can be made without its record.
+    may_doubt: bool,
+}
+
 async fn do_network_work(
     repository: &Repository,
     schedule: &Schedule,
     work: NetworkWork,
-    was_asked: bool,
+    before: Before,
     subject: &mut Subject,
     sent: &SentBytes,
 ) -> Result<Vec<Done>, RegistryError> {
@@ -319,22 +336,21 @@ async fn do_network_work(
     }
     match work {
         NetworkWork::Check(group, record) => {
-            if repository
-                .blob_exists(record.digest.into(), subject)
-                .await?
-            {
-                Ok(schedule.present(group, record))
-            } else {
-                schedule.absent(group);
-                Ok(Vec::new())
+            let (digest, size_bytes) = (record.digest.into(), record.size_bytes);
+            match repository.find_blob(digest, size_bytes, subject).await? {
+                FoundBlob::Whole => return Ok(schedule.present(group, record)),
+                FoundBlob::OtherSize if before.may_doubt => schedule.doubted(group),
+                FoundBlob::OtherSize | FoundBlob::Nothing => schedule.absent(group),
             }
+            Ok(Vec::new())
         }
         NetworkWork::Send(group, record, segments) => {
-            let digest = record.digest.into();
-            if !was_asked && repository.blob_exists(digest, subject).await? {
+            let (digest, size_bytes) = (record.digest.into(), record.size_bytes);
+            if !before.was_asked
+                && repository.find_blob(digest, size_bytes, subject).await? == FoundBlob::Whole
+            {
                 return Ok(schedule.sent(group, record, None));
             }
-            let size_bytes = record.size_bytes;
             repository.upload(digest, segments, subject, sent).await?;
             Ok(schedule.sent(group, record, Some(size_bytes)))
         }

@@ -6,7 +6,7 @@ use crate::read::Stored;
 use crate::{Credentials, RegistryError};
 use nixply_oci::{
     ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY, Descriptor, ImageReference, LayerKey,
-    LayerRecord,
+    LayerRecord, MediaType,
 };
 use oci_client::RegistryOperation;
 use std::collections::BTreeMap;
@@ -14,10 +14,17 @@ use std::collections::BTreeMap;
 /// How many images of an index are looked at.
 const INDEX_MAX_IMAGES: usize = 16;
 
+/// The media types of the layers that nixply makes.
+const MADE_MEDIA_TYPES: [MediaType; 3] = [
+    MediaType::OciLayerTar,
+    MediaType::OciLayerTarGzip,
+    MediaType::OciLayerTarZstd,
+];
+
 /// Reads the records of the layers of an image, of all images of an index, without reading a layer.
 ///
-/// `None` if there is no such image. Layers without both annotations are left out: other tools made them. What the
-/// records say is what whoever wrote the manifest says.
+/// `None` if there is no such image. Layers without both annotations, or of a media type that nixply does not make, are
+/// left out: other tools made them. What the records say is what whoever wrote the manifest says.
 pub fn read_records(
     reference: &ImageReference,
     credentials: &Credentials,
@@ -49,6 +56,9 @@ pub fn read_records(
 
 fn records_of(layers: &[Descriptor]) -> impl Iterator<Item = (LayerKey, LayerRecord)> {
     layers.iter().filter_map(|layer| {
+        if !MADE_MEDIA_TYPES.contains(&layer.media_type) {
+            return None;
+        }
         let annotation = |name: &str| layer.annotations.get(name);
         let key = annotation(ANNOTATION_LAYER_KEY)?.parse().ok()?;
         let record = LayerRecord {
@@ -64,7 +74,7 @@ fn records_of(layers: &[Descriptor]) -> impl Iterator<Item = (LayerKey, LayerRec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nixply_oci::{DiffId, MediaType};
+    use nixply_oci::DiffId;
 
     #[test]
     fn a_layer_has_a_record_if_it_has_both_annotations() {
@@ -84,6 +94,18 @@ mod tests {
             layer(&[]),
             layer(std::slice::from_ref(&with_key)),
             layer(std::slice::from_ref(&with_diff_id)),
+            layer(&[
+                (ANNOTATION_LAYER_KEY, "sha256:1".to_owned()),
+                with_diff_id.clone(),
+            ]),
+            Descriptor {
+                media_type: MediaType::DockerLayerTarGzip,
+                ..whole.clone()
+            },
+            Descriptor {
+                media_type: MediaType::from("application/x"),
+                ..whole.clone()
+            },
             layer(&[with_key, (ANNOTATION_LAYER_DIFF_ID, "sha256:1".to_owned())]),
             whole.clone(),
         ];

@@ -16,7 +16,7 @@ use crate::buffer::StreamedLayer;
 use bytes::Bytes;
 use nixply_oci::{Image, LayerDigest, LayerKey, LayerRecord, MediaType};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -106,6 +106,8 @@ struct State {
     to_send: VecDeque<NetworkWork>,
     /// Groups whose check has not ended, which may still have to be made.
     undecided: usize,
+    /// Groups whose record proved to be wrong.
+    doubted: BTreeSet<usize>,
     /// Groups whose bytes are in memory, at least in part.
     in_memory: usize,
     unfinished: usize,
@@ -187,6 +189,18 @@ impl Schedule {
         let at = state.to_make.partition_point(|&other| other > group);
         state.to_make.insert(at, group);
         self.changed.notify_all();
+    }
+
+    /// A check found something that the group's record cannot be about: the group has to be made, whatever it turns out
+    /// to be.
+    pub(crate) fn doubted(&self, group: usize) {
+        self.lock().doubted.insert(group);
+        self.absent(group);
+    }
+
+    /// True after [`Schedule::doubted`].
+    pub(crate) fn is_doubted(&self, group: usize) -> bool {
+        self.lock().doubted.contains(&group)
     }
 
     /// A check found the group's blob.

@@ -1,7 +1,7 @@
 //! Against a registry in this process: the order of requests, and what a real registry does not show.
 
 use crate::common::{Events, large_layer, noise, options, reference, small_layer, uploads};
-use nixply_oci::{ImageSource, LayerKey, Platform};
+use nixply_oci::{DiffId, ImageSource, LayerKey, LayerRecord, Platform};
 use nixply_registry::{
     Credentials, PushOptions, PushReport, RegistryError, RegistryImage, SilentObserver, push,
     read_records,
@@ -84,6 +84,36 @@ fn nothing_changed_costs_one_question_a_layer() {
     assert_eq!(registry.count("PUT"), 1 + 2);
     assert_eq!(registry.count("POST") + registry.count("PATCH"), 0);
     assert!(layers.iter().all(|layer| layer.write_count() == 1));
+}
+
+#[test]
+fn a_record_of_another_size_than_the_registry_tells_is_not_believed() {
+    let registry = RecordingRegistry::start();
+    for layer in [small_layer(1), large_layer(2)] {
+        push_to(&registry, vec![layer.clone()], &Credentials::Anonymous).unwrap();
+        let wrong = LayerRecord {
+            diff_id: DiffId::of(b"another"),
+            size_bytes: layer.record().size_bytes + 1,
+            ..layer.record().clone()
+        };
+        let claiming = layer.clone().claiming(wrong);
+        let report = push_to(&registry, vec![claiming], &Credentials::Anonymous).unwrap();
+        assert_eq!(report.layers[0].record, *layer.record());
+        assert_eq!(layer.write_count(), 2);
+    }
+}
+
+#[test]
+fn a_blob_that_lost_its_end_in_the_registry_is_sent_again() {
+    let registry = RecordingRegistry::start_with(|request| {
+        let blob = request.method == "HEAD" && request.path.contains("/blobs/");
+        blob.then(|| Answer::status(200).with_body(b"x".to_vec()))
+    });
+    let layer = small_layer(1);
+    let report = push_to(&registry, vec![layer.clone()], &Credentials::Anonymous).unwrap();
+    assert_eq!(uploads(&report), 1);
+    let digest = layer.record().digest.to_string();
+    assert_eq!(registry.blob(&digest).unwrap(), layer.blob());
 }
 
 #[test]
