@@ -150,8 +150,8 @@ impl FromStr for Compression {
 
 fn parse(text: &str) -> Option<Compression> {
     let (name, level) = match text.split_once(':') {
-        // Digits only: `parse` alone would also take a sign.
-        Some((name, digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+        // `parse` alone would also take a sign, and zeros in front: a level has one text.
+        Some((name, digits)) if digits.starts_with(|first| matches!(first, '1'..='9')) => {
             (name, Some(digits.parse::<u8>().ok()?))
         }
         Some(_) => return None,
@@ -218,8 +218,8 @@ mod tests {
     #[test]
     fn other_texts_are_refused() {
         for text in [
-            "", "none:1", "gzip:", "gzip:0", "gzip:10", "gzip:+1", "gzip:1:1", "zstd:0", "zstd:-1",
-            "zstd:20", "zstd:256", "GZIP", "xz",
+            "", "none:1", "gzip:", "gzip:0", "gzip:10", "gzip:+1", "gzip:1:1", "gzip:01", "zstd:0",
+            "zstd:-1", "zstd:20", "zstd:256", "GZIP", "xz",
         ] {
             assert_eq!(
                 text.parse::<Compression>(),
