@@ -38,6 +38,11 @@ pub fn write_file_atomically<T>(
         .tempfile_in(parent_of(&path))
         .map_err(LayoutError::file("create a file beside", &path))?;
     let value = buffered(temporary.as_file(), &path, write)?;
+    // Else a crash could leave the name with an empty file behind it.
+    temporary
+        .as_file()
+        .sync_all()
+        .map_err(LayoutError::file("write", &path))?;
     temporary
         .persist(&path)
         .map_err(|error| LayoutError::file("replace", &path)(error.error))?;

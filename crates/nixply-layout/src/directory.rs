@@ -13,17 +13,17 @@ use crate::open::check_layout_directory;
 use crate::pipeline::{Pace, Stop, make_in_order};
 use crate::report::{LayerOutcome, WriteObserver, WriteReport, WrittenLayer};
 use crate::{LayoutError, WriteOptions};
-use nixply_oci::{Descriptor, Digest, Image, Layer, LayerDigest, LayerRecord};
+use nixply_oci::{BlobHasher, Descriptor, Digest, Image, Layer, LayerDigest, LayerRecord};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Writes an image into an OCI layout directory, which is made or, where it is an OCI layout already, added to.
 ///
-/// Blobs that are there already in the right size are kept, and a layer that is known beforehand and there is not made.
-/// The image takes the place of the one that had the same `org.opencontainers.image.ref.name`; other images stay.
+/// Blobs that are there already are read and kept where they have their digest, and a layer that is known beforehand and
+/// there is not made. The image takes the place of the one of its platform that had the same name; other images stay.
 ///
 /// # Errors
 ///
@@ -52,6 +52,9 @@ pub fn write_oci_dir(
         layers,
     })
 }
+
+/// How much of a blob is read at once to check it.
+const READ_BYTES: usize = 64 << 10;
 
 /// A layer whose blob is in its place.
 enum Placed {
@@ -160,7 +163,7 @@ impl Target {
     ) -> Result<Placed, LayoutError> {
         let known = layer.known();
         if let Some(record) = &known
-            && let Some(outcome) = self.outcome_if_there(record, &self.lock_added())
+            && let Some(outcome) = self.outcome_if_there(record).0
         {
             return Ok(Placed::Layer(record.clone(), outcome));
         }
@@ -177,8 +180,12 @@ impl Target {
         if let Some(known) = &known {
             check_same(layer_idx, layer, known, &record)?;
         }
-        let mut added = self.lock_added();
-        if let Some(outcome) = self.outcome_if_there(&record, &added) {
+        // Else a crash could leave a name with half a blob behind it.
+        out.file
+            .sync_all()
+            .map_err(LayoutError::file("write", &temporary))?;
+        let (outcome, mut added) = self.outcome_if_there(&record);
+        if let Some(outcome) = outcome {
             fs::remove_file(&temporary).map_err(LayoutError::file("remove", &temporary))?;
             return Ok(Placed::Layer(record, outcome));
         }
@@ -192,23 +199,44 @@ impl Target {
         self.added.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How a layer's blob came to be there; none where it is not there.
+    /// How a layer's blob came to be there, none where it is not there, and the lock under which that stays true.
     fn outcome_if_there(
         &self,
         record: &LayerRecord,
-        added: &BTreeSet<LayerDigest>,
-    ) -> Option<LayerOutcome> {
-        if added.contains(&record.digest) {
-            return Some(LayerOutcome::Written);
-        }
-        self.has_blob(record.digest.into(), record.size_bytes)
-            .then_some(LayerOutcome::AlreadyThere)
+    ) -> (Option<LayerOutcome>, MutexGuard<'_, BTreeSet<LayerDigest>>) {
+        // Read without the lock, so that blobs are read side by side. One that appears meanwhile is among the added.
+        let is_there = self.has_blob(record.digest.into(), record.size_bytes);
+        let added = self.lock_added();
+        let outcome = if added.contains(&record.digest) {
+            Some(LayerOutcome::Written)
+        } else {
+            is_there.then_some(LayerOutcome::AlreadyThere)
+        };
+        (outcome, added)
     }
 
-    /// By name and size. Blobs get their names only when they are whole, so reading them again would prove little.
+    /// True where the blob is there and whole. A name and a size prove neither that it was written whole nor that no disk
+    /// or tool has changed it since; what cannot be read is written anew.
     fn has_blob(&self, digest: Digest, size_bytes: u64) -> bool {
-        fs::metadata(self.blob_path(digest))
-            .is_ok_and(|metadata| metadata.is_file() && metadata.len() == size_bytes)
+        let Ok(mut file) = File::open(self.blob_path(digest)) else {
+            return false;
+        };
+        let has_size = file
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() == size_bytes);
+        if !has_size {
+            return false;
+        }
+        let mut hasher = BlobHasher::new();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Digest::from_bytes(hasher.finish().0) == digest,
+                Ok(n_bytes) => hasher.update(&buffer[..n_bytes]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     fn blob_path(&self, digest: Digest) -> PathBuf {

@@ -90,7 +90,7 @@ pub(crate) fn new_index(entries: &[Descriptor]) -> Result<Vec<u8>, CanonicalJson
 }
 
 /// The bytes of an [`INDEX`] with these entries added to those of an older one, which may hold what only another tool
-/// knows. An older entry goes where a new one has its `org.opencontainers.image.ref.name`, or where both have none.
+/// knows. An older entry goes where a new one [takes its place](replaces).
 pub(crate) fn add_to_index(
     mut index: serde_json::Map<String, Value>,
     entries: &[Descriptor],
@@ -99,18 +99,37 @@ pub(crate) fn add_to_index(
         Some(Value::Array(manifests)) => manifests,
         _ => Vec::new(),
     };
-    let is_replaced = |old: &Value| {
-        let ref_name = old["annotations"][ANNOTATION_REF_NAME].as_str();
-        entries
-            .iter()
-            .any(|new| new.annotations.get(ANNOTATION_REF_NAME).map(String::as_str) == ref_name)
-    };
-    manifests.retain(|old| !is_replaced(old));
+    manifests.retain(|old| !entries.iter().any(|new| replaces(new, old)));
     for entry in entries {
         manifests.push(serde_json::to_value(entry).map_err(CanonicalJsonError::Serialize)?);
     }
     index.insert("manifests".to_owned(), Value::Array(manifests));
     canonical_json(&index)
+}
+
+/// True where a new entry takes an older one's place: it has the same name, and the same platform where the older one tells
+/// its own. The whole name counts; the tag alone only for what another tool called by nothing else. Of two entries without
+/// a name, the one with the same digest goes.
+fn replaces(new: &Descriptor, old: &Value) -> bool {
+    let old_name = |key: &str| old["annotations"][key].as_str();
+    let new_name = |key: &str| new.annotations.get(key).map(String::as_str);
+    let old_platform = Platform::deserialize(&old["platform"]).ok();
+    let is_other_platform = matches!(
+        (&old_platform, &new.platform),
+        (Some(old), Some(new)) if !old.serves(new)
+    );
+    let is_same = match (
+        old_name(ANNOTATION_CONTAINERD_IMAGE_NAME),
+        old_name(ANNOTATION_REF_NAME),
+    ) {
+        (Some(full), _) => new_name(ANNOTATION_CONTAINERD_IMAGE_NAME) == Some(full),
+        (None, Some(tag)) => new_name(ANNOTATION_REF_NAME) == Some(tag),
+        (None, None) => {
+            new_name(ANNOTATION_REF_NAME).is_none()
+                && old["digest"] == new.digest.to_string().as_str()
+        }
+    };
+    is_same && !is_other_platform
 }
 
 /// The bytes of a [`DOCKER_MANIFEST`] with one image.

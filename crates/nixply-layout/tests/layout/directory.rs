@@ -120,6 +120,45 @@ fn a_layer_that_is_there_is_not_made_again() {
     let third = write(&image, "app:1", &layout).unwrap();
     assert_eq!(outcomes(&third)[0], LayerOutcome::Written);
     assert_eq!(fs::read(&blob).unwrap(), known.blob());
+
+    // So is one of the right size with other bytes, and the config.
+    let config = layout.join("blobs/sha256").join(first.config_digest.hex());
+    let whole = fs::read(&config).unwrap();
+    fs::write(&blob, vec![0; known.blob().len()]).unwrap();
+    fs::write(&config, vec![0; whole.len()]).unwrap();
+    let fourth = write(&image, "app:1", &layout).unwrap();
+    assert_eq!(
+        outcomes(&fourth),
+        [LayerOutcome::Written, LayerOutcome::AlreadyThere]
+    );
+    assert_eq!(fs::read(&blob).unwrap(), known.blob());
+    assert_eq!(fs::read(&config).unwrap(), whole);
+}
+
+#[test]
+fn a_whole_name_and_a_platform_tell_images_of_one_tag_apart() {
+    let (_guard, layout) = scratch();
+    let image = |label: &str| TestImage::new(Vec::new()).with_label("name", label);
+    let on_arm = |label| image(label).on(nixply_oci::Platform::linux("arm64"));
+    let digests = |layout: &Path| -> Vec<String> {
+        let index = index_of(layout);
+        let entries = index["manifests"].as_array().unwrap().iter();
+        entries
+            .map(|entry| entry["digest"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let digest = |report: WriteReport| report.manifest_digest.to_string();
+    write(&image("old"), "app:1", &layout).unwrap();
+    let other = digest(write(&image("other"), "other:1", &layout).unwrap());
+    let arm = digest(write(&on_arm("arm"), "app:1", &layout).unwrap());
+    let new = digest(write(&image("new"), "app:1", &layout).unwrap());
+    assert_eq!(digests(&layout), [other.clone(), arm.clone(), new.clone()]);
+
+    let unnamed = |label| write_oci_dir(&image(label), &names(&[]), &layout, &options(), &());
+    let first = digest(unnamed("first").unwrap());
+    let second = digest(unnamed("second").unwrap());
+    assert_eq!(digest(unnamed("first").unwrap()), first);
+    assert_eq!(digests(&layout), [other, arm, new, second, first]);
 }
 
 #[test]
