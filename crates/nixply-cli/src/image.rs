@@ -3,9 +3,7 @@
 use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, read_input, spec_closure};
-use crate::options::{
-    ConfigOptions, LayerFormatName, NameOptions, PlanOptions, WorkOptions, created,
-};
+use crate::options::{ImageOptions, LayerFormatName, NameOptions, WorkOptions, created};
 use crate::text;
 use nixply_image::{
     DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlannedLayer, PlanningError, plan_image,
@@ -22,8 +20,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) image: &'a str,
-    pub(crate) plan: &'a PlanOptions,
-    pub(crate) config: &'a ConfigOptions,
+    pub(crate) options: &'a ImageOptions,
     pub(crate) name: Option<&'a NameOptions>,
     /// The compression where neither the command line nor a specification names one.
     pub(crate) default_compression: Compression,
@@ -56,7 +53,7 @@ pub(crate) fn plan(request: &Request<'_>) -> Result<Plan, CliError> {
 
 /// A plan decides the layers already; what a container runs and how layers are compressed can still be changed.
 fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
-    let options = request.plan;
+    let options = &request.options.plan;
     let decided = [
         ("--root", !options.roots.is_empty()),
         ("--max-layers", options.max_layers.is_some()),
@@ -77,11 +74,11 @@ fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
             .with_compression(compression)
             .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     }
-    request.config.apply(&mut plan.config)?;
+    request.options.config.apply(&mut plan.config)?;
     plan.annotations
-        .extend(request.config.annotation.iter().cloned());
-    plan.created = request.config.created.clone().or(plan.created);
-    if let Some(platform) = &request.config.platform {
+        .extend(request.options.config.annotation.iter().cloned());
+    plan.created = request.options.config.created.clone().or(plan.created);
+    if let Some(platform) = &request.options.config.platform {
         plan.platform.clone_from(platform);
     }
     Ok(plan)
@@ -93,7 +90,7 @@ fn plan_spec(
     base: &Path,
     request: &Request<'_>,
 ) -> Result<Plan, CliError> {
-    let options = request.plan;
+    let options = &request.options.plan;
     let roots = if options.roots.is_empty() {
         &spec.roots
     } else {
@@ -120,9 +117,9 @@ fn plan_spec(
         (None, None) => request.default_compression,
     };
     let mut config = spec.config;
-    request.config.apply(&mut config)?;
+    request.options.config.apply(&mut config)?;
     let mut annotations = spec.annotations;
-    annotations.extend(request.config.annotation.iter().cloned());
+    annotations.extend(request.options.config.annotation.iter().cloned());
     let spec_created = spec
         .created
         .map(|text| created(&text))
@@ -144,6 +141,7 @@ fn plan_spec(
             Some(LayerFormatName::Nixply) | None => nixply_image::LayerFormatRecord::Nixply,
         },
         platform: request
+            .options
             .config
             .platform
             .clone()
@@ -153,7 +151,7 @@ fn plan_spec(
         root_files,
         name: spec.name,
         tag: spec.tag,
-        created: request.config.created.clone().or(spec_created),
+        created: request.options.config.created.clone().or(spec_created),
         annotations,
         tool: Some(environment::tool()),
     };

@@ -7,6 +7,15 @@ use nixply_oci::{EmptyObject, Platform, RuntimeConfig};
 use nixply_store::StoreDir;
 use std::path::PathBuf;
 
+/// All that commands which make an image have in common.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ImageOptions {
+    #[command(flatten)]
+    pub(crate) plan: PlanOptions,
+    #[command(flatten)]
+    pub(crate) config: ConfigOptions,
+}
+
 /// How an image is planned.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Plan options")]

@@ -110,7 +110,7 @@ fn planned_image(plan: Plan) -> PlannedImage {
 #[track_caller]
 fn assert_golden(name: &str, found: &[u8]) {
     let path = fixture(name);
-    if std::env::var_os("NIXPLY_WRITE_GOLDEN").is_some() {
+    if std::env::var_os("NIXPLY_WRITE_GOLDEN").is_some_and(|value| value == "1") {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, found).unwrap();
     }

@@ -3,7 +3,7 @@
 use crate::environment;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
-use crate::options::{ConfigOptions, NameOptions, PlanOptions, WorkOptions};
+use crate::options::{ImageOptions, NameOptions, WorkOptions};
 use crate::progress::Progress;
 use crate::stored::layout_error;
 use clap::ValueEnum;
@@ -34,11 +34,9 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
     #[command(flatten)]
-    plan: PlanOptions,
+    options: ImageOptions,
     #[command(flatten)]
     name: NameOptions,
-    #[command(flatten)]
-    config: ConfigOptions,
     #[command(flatten)]
     work: WorkOptions,
     /// Show no progress
@@ -68,8 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     }
     let plan = image::plan(&Request {
         image: &args.image,
-        plan: &args.plan,
-        config: &args.config,
+        options: &args.options,
         name: Some(&args.name),
         default_compression: match args.format {
             // The form wants layers uncompressed, so compressing them first would be work for nothing.

@@ -3,7 +3,7 @@
 use super::plan::describe as describe_plan;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
-use crate::options::{ConfigOptions, PlanOptions};
+use crate::options::ImageOptions;
 use crate::stored::{OpenArgs, open};
 use crate::text;
 use nixply_image::{Plan, store_paths_of_history};
@@ -70,13 +70,11 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
 
 /// The plan, or what would be planned.
 fn plan(args: &Args) -> Result<Plan, CliError> {
+    let mut options = ImageOptions::default();
+    options.config.platform.clone_from(&args.open.platform);
     image::plan(&Request {
         image: &args.image,
-        plan: &PlanOptions::default(),
-        config: &ConfigOptions {
-            platform: args.open.platform.clone(),
-            ..ConfigOptions::default()
-        },
+        options: &options,
         name: None,
         default_compression: Compression::default(),
     })

@@ -4,7 +4,7 @@ use super::export::{names, write_options};
 use crate::environment;
 use crate::error::{CliError, ExitStatus, is_broken_pipe};
 use crate::image::{self, Request};
-use crate::options::{ConfigOptions, NameOptions, PlanOptions, WorkOptions};
+use crate::options::{ImageOptions, NameOptions, WorkOptions};
 use crate::progress::Progress;
 use crate::stored::layout_error;
 use crate::text;
@@ -24,11 +24,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ENGINE")]
     into: Option<Engine>,
     #[command(flatten)]
-    plan: PlanOptions,
+    options: ImageOptions,
     #[command(flatten)]
     name: NameOptions,
-    #[command(flatten)]
-    config: ConfigOptions,
     #[command(flatten)]
     work: WorkOptions,
     /// Show no progress
@@ -69,8 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     };
     let plan = image::plan(&Request {
         image: &args.image,
-        plan: &args.plan,
-        config: &args.config,
+        options: &args.options,
         name: Some(&args.name),
         // The bytes go through a pipe and are unpacked at the other end: compressing them only costs time. The config,
         // and so Docker's image ID, is the same as that of a compressed image.

@@ -2,7 +2,7 @@
 
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
-use crate::options::{ConfigOptions, NameOptions, PlanOptions};
+use crate::options::{ImageOptions, NameOptions};
 use crate::text;
 use nixply_image::{Plan, PlannedLayer};
 use nixply_layer::Compression;
@@ -15,11 +15,9 @@ pub(crate) struct Args {
     /// A closure file, `-`, a plan, an image specification, a store path or an installable
     image: String,
     #[command(flatten)]
-    plan: PlanOptions,
+    options: ImageOptions,
     #[command(flatten)]
     name: NameOptions,
-    #[command(flatten)]
-    config: ConfigOptions,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
@@ -31,8 +29,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let plan = image::plan(&Request {
         image: &args.image,
-        plan: &args.plan,
-        config: &args.config,
+        options: &args.options,
         name: Some(&args.name),
         default_compression: Compression::default(),
     })?;

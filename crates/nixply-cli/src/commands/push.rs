@@ -2,7 +2,7 @@
 
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
-use crate::options::{ConfigOptions, PlanOptions, WorkOptions, count};
+use crate::options::{ImageOptions, WorkOptions, count};
 use crate::progress::Progress;
 use crate::stored::{credentials, parse_reference, registry_error};
 use crate::text;
@@ -25,9 +25,7 @@ pub(crate) struct Args {
     #[arg(value_name = "REF")]
     reference: String,
     #[command(flatten)]
-    plan: PlanOptions,
-    #[command(flatten)]
-    config: ConfigOptions,
+    options: ImageOptions,
     #[command(flatten)]
     work: WorkOptions,
     /// Push under this tag, too (can be repeated)
@@ -83,8 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     }
     let plan = image::plan(&Request {
         image: &args.image,
-        plan: &args.plan,
-        config: &args.config,
+        options: &args.options,
         name: None,
         default_compression: Compression::default(),
     })?;

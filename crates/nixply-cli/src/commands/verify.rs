@@ -3,7 +3,7 @@
 use super::inspect::layer_histories;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
-use crate::options::{ConfigOptions, PlanOptions, StoreOptions};
+use crate::options::{ImageOptions, StoreOptions};
 use crate::stored::{OpenArgs, open, source_error};
 use crate::text;
 use nixply_image::{Plan, finish, store_paths_of_history};
@@ -176,8 +176,7 @@ fn config_difference(plan: &Plan, image: &StoredImage) -> Result<Option<String>,
 fn read_plan(text: &str) -> Result<Plan, CliError> {
     image::plan(&Request {
         image: text,
-        plan: &PlanOptions::default(),
-        config: &ConfigOptions::default(),
+        options: &ImageOptions::default(),
         name: None,
         default_compression: Compression::default(),
     })
