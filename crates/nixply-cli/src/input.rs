@@ -157,13 +157,22 @@ pub(crate) fn store_path_of(path: &Path) -> Option<String> {
 }
 
 fn is_known(bytes: &[u8]) -> bool {
-    Plan::is_plan(bytes) || ImageSpec::is_spec(bytes) || ClosureForm::detect(bytes).is_ok()
+    ClosureForm::detect(bytes).is_ok() || Plan::is_plan(bytes) || ImageSpec::is_spec(bytes)
+}
+
+/// True for the forms that a closure shows in its first bytes. To look for a schema is to read all of a document, and
+/// closures are the big ones. A derivation's attributes are any JSON object, so they are not told so early.
+fn is_surely_closure(bytes: &[u8]) -> bool {
+    ClosureForm::detect(bytes).is_ok_and(|form| form != ClosureForm::DerivationAttrs)
 }
 
 fn read_bytes(bytes: &[u8], name: &str, base: &Path) -> Result<Input, CliError> {
     let input = |error: &(dyn std::error::Error + 'static)| {
         CliError::context(ExitStatus::Input, format!("cannot use `{name}`"), error)
     };
+    if is_surely_closure(bytes) {
+        return closure_from(bytes, name).map(Input::Closure);
+    }
     if Plan::is_plan(bytes) {
         let plan = Plan::from_json(bytes).map_err(|error| input(&error))?;
         return Ok(Input::Plan(Box::new(plan)));

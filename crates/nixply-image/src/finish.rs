@@ -70,7 +70,6 @@ pub fn finish(plan: &Plan, records: &[LayerRecord]) -> Result<FinishedImage, Ima
 }
 
 fn descriptor(layer: &PlannedLayer, record: &LayerRecord) -> Descriptor {
-    let (PlannedLayer::Store { key, .. } | PlannedLayer::Root { key, .. }) = layer;
     Descriptor {
         media_type: record.media_type.clone(),
         digest: record.digest.into(),
@@ -80,7 +79,7 @@ fn descriptor(layer: &PlannedLayer, record: &LayerRecord) -> Descriptor {
                 ANNOTATION_LAYER_DIFF_ID.to_owned(),
                 record.diff_id.to_string(),
             ),
-            (ANNOTATION_LAYER_KEY.to_owned(), key.to_string()),
+            (ANNOTATION_LAYER_KEY.to_owned(), layer.key().to_string()),
         ]),
         platform: None,
     }

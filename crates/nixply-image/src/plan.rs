@@ -120,6 +120,15 @@ pub enum PlannedLayer {
     },
 }
 
+impl PlannedLayer {
+    /// What the layer is made from, as one hash.
+    #[must_use]
+    pub fn key(&self) -> LayerKey {
+        let (Self::Store { key, .. } | Self::Root { key, .. }) = self;
+        *key
+    }
+}
+
 /// A store path in a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedPath {

@@ -27,11 +27,12 @@ impl PlannedImage {
         let layers = plan
             .layer_specs()?
             .into_iter()
-            .map(|spec| {
+            .zip(&plan.layers)
+            .map(|(spec, planned)| {
                 // What somebody else compressed in another way under our key is not what we would make.
                 let media_type = spec.compression.media_type();
                 let known = records
-                    .get(&spec.key())
+                    .get(&planned.key())
                     .filter(|record| record.media_type == media_type)
                     .cloned();
                 let layer = MadeLayer::new(spec, store.clone(), pool.clone(), known);

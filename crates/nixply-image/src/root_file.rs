@@ -1,8 +1,8 @@
 //! Root files in specifications and plans: what stands in an image outside the store.
 
 use nixply_layer::{FileContent, RootFile, RootFileKind, WriteLayerError};
+use nixply_oci::BlobHasher;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -158,16 +158,13 @@ fn hash_file(path: &Path) -> std::io::Result<([u8; 32], u64)> {
         return Err(std::io::Error::other("expected a regular file"));
     }
     let mut file = std::fs::File::open(path)?;
-    let mut sha256 = Sha256::new();
-    let mut size_bytes = 0;
+    let mut hasher = BlobHasher::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            return Ok((sha256.finalize().into(), size_bytes));
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            n => hasher.update(&buffer[..n]),
         }
-        sha256.update(&buffer[..n]);
-        size_bytes += n as u64;
     }
 }
 
