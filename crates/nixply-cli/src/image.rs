@@ -174,7 +174,7 @@ fn origin(on_command_line: bool) -> ExitStatus {
 }
 
 fn parse_packer(name: &str, status: ExitStatus) -> Result<Packer, CliError> {
-    Packer::resolve(name).map_err(|error| CliError::from_error(status, &error))
+    Packer::resolve(name, false).map_err(|error| CliError::from_error(status, &error))
 }
 
 fn restrict(closure: &Closure, roots: &[String], status: ExitStatus) -> Result<Closure, CliError> {

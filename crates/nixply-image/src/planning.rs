@@ -4,7 +4,7 @@ use crate::plan::LayerFormatRecord;
 use crate::{PackerRecord, Plan, PlannedLayer, PlannedPath, RootFileError, RootFileSpec};
 use nixply_layer::{Compression, LayerContents, StorePathContent};
 use nixply_oci::{Platform, RuntimeConfig};
-use nixply_pack::{Budget, PackError, Packer, pack};
+use nixply_pack::{Budget, PackError, PackOptions, Packer, pack};
 use nixply_store::Closure;
 use std::collections::BTreeMap;
 
@@ -74,14 +74,14 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
             max_layers: options.max_layers,
             reserved_layers: usize::from(!options.root_files.is_empty()),
         };
-        let packing = pack(closure, options.packer, budget)?;
+        let packing = pack(closure, &PackOptions::new(options.packer, budget))?;
         plan.roots = closure
             .roots()
             .into_iter()
             .map(|idx| path_text(closure, idx))
             .collect();
         for layer in packing.layers {
-            let planned = store_layer(&plan, closure, layer);
+            let planned = store_layer(&plan, closure, layer.paths);
             plan.layers.push(planned);
         }
     }

@@ -53,7 +53,7 @@ fn the_packers_of_the_schema_are_the_packers() {
         .unwrap()
         .clone();
     for name in &names {
-        nixply_pack::Packer::resolve(name.as_str().unwrap()).unwrap();
+        nixply_pack::Packer::resolve(name.as_str().unwrap(), true).unwrap();
     }
     assert_eq!(
         names.len(),

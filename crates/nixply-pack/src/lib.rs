@@ -26,15 +26,26 @@
 //! * The order in which records were given does not matter: a [`Closure`](nixply_store::Closure) stands in byte order.
 //! * A packer whose result changes for any input gets a new version in its [`PackerId`].
 
+mod anchor;
 mod auto_layer;
+mod catalog;
 mod dag;
+mod facts;
+mod fill;
+mod hosts;
+mod layered;
 mod names;
 mod nix2container;
 mod packer;
 mod packing;
 mod popularity;
 mod size;
+mod volatile;
 mod wide_sums;
 
+pub use catalog::Catalog;
 pub use packer::{Packer, PackerId, UnknownPacker};
-pub use packing::{Budget, DOCKER_MAX_LAYERS, PackError, Packing, pack};
+pub use packing::{
+    Budget, DOCKER_MAX_LAYERS, LayerReason, PackError, PackOptions, PackedLayer, Packing, Rider,
+    VolatileReason, pack,
+};

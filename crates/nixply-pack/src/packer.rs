@@ -7,6 +7,10 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Packer {
+    /// Bytes alone, small paths on their users, what changes with every deployment on top; needs nothing but the closure.
+    Solo,
+    /// As [`Packer::Solo`], grouped by the package sets of a fleet's [`Catalog`](crate::Catalog).
+    Fleet,
     /// A large path with the dependencies that nothing else uses; the default of nixpkgs' dockerTools since November 2024.
     AutoLayer,
     /// The most used paths alone, the rest together; the default of nixpkgs' dockerTools before that.
@@ -38,7 +42,9 @@ pub struct UnknownPacker {
 
 impl Packer {
     /// Every packer, in the order in which messages and tables list them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
+        Self::Solo,
+        Self::Fleet,
         Self::AutoLayer,
         Self::Popularity,
         Self::Nix2container,
@@ -47,12 +53,19 @@ impl Packer {
     ];
 
     /// What the name `auto` stands for.
-    pub const AUTO: Self = Self::AutoLayer;
+    #[must_use]
+    pub const fn auto(with_catalog: bool) -> Self {
+        if with_catalog {
+            Self::Fleet
+        } else {
+            Self::Solo
+        }
+    }
 
-    /// Reads a name as the command line takes it: a packer's own, or `auto` for [`Packer::AUTO`].
-    pub fn resolve(name: &str) -> Result<Self, UnknownPacker> {
+    /// Reads a name as the command line takes it: a packer's own, or `auto` for [`Packer::auto`].
+    pub fn resolve(name: &str, with_catalog: bool) -> Result<Self, UnknownPacker> {
         if name == "auto" {
-            Ok(Self::AUTO)
+            Ok(Self::auto(with_catalog))
         } else {
             name.parse()
         }
@@ -62,6 +75,8 @@ impl Packer {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Solo => "solo",
+            Self::Fleet => "fleet",
             Self::AutoLayer => "auto-layer",
             Self::Popularity => "popularity",
             Self::Nix2container => "nix2container",
@@ -112,23 +127,24 @@ mod tests {
     fn names_are_read_back() {
         for packer in Packer::ALL {
             assert_eq!(packer.to_string().parse(), Ok(packer));
-            assert_eq!(Packer::resolve(packer.name()), Ok(packer));
+            assert_eq!(Packer::resolve(packer.name(), true), Ok(packer));
             assert_eq!(packer.id().name, packer.name());
         }
     }
 
     #[test]
     fn auto_is_a_name_on_the_command_line_only() {
-        assert_eq!(Packer::resolve("auto"), Ok(Packer::AutoLayer));
+        assert_eq!(Packer::resolve("auto", false), Ok(Packer::Solo));
+        assert_eq!(Packer::resolve("auto", true), Ok(Packer::Fleet));
         assert!("auto".parse::<Packer>().is_err());
     }
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
-        let error = Packer::resolve("Popularity").unwrap_err();
+        let error = Packer::resolve("Popularity", false).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`Popularity` is not a packer: expected `auto`, `auto-layer`, `popularity`, `nix2container`, `size` or `per-path`"
+            "`Popularity` is not a packer: expected `auto`, `solo`, `fleet`, `auto-layer`, `popularity`, `nix2container`, `size` or `per-path`"
         );
     }
 }

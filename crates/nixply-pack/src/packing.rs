@@ -1,8 +1,8 @@
-//! Budgets, packings, and the one entry point.
+//! Budgets, options, packings, and the one entry point.
 
 use crate::dag::Dag;
-use crate::{Packer, PackerId, auto_layer, nix2container, popularity, size};
-use nixply_store::{Closure, PathIdx};
+use crate::{Catalog, Packer, PackerId, auto_layer, layered, nix2container, popularity, size};
+use nixply_store::{Closure, PathIdx, StorePath};
 
 /// The most layers that Docker takes in one image (moby, `layer/layer_store.go`, `maxLayerDepth`: 127 of some storage
 /// drivers less the two that a container adds). Packing does not enforce it; the command line warns above it.
@@ -25,15 +25,112 @@ impl Budget {
     }
 }
 
+/// Everything that a packing depends on beside the closure.
+#[derive(Debug, Clone, Copy)]
+pub struct PackOptions<'a> {
+    /// The algorithm.
+    pub packer: Packer,
+    /// How many layers there may be.
+    pub budget: Budget,
+    /// Paths that are new in every version of the image; none: they are found by structure. For [`Packer::Solo`] and
+    /// [`Packer::Fleet`] only.
+    pub volatile: &'a [PathIdx],
+    /// The fleet's catalog, which [`Packer::Fleet`] needs.
+    pub catalog: Option<&'a Catalog>,
+    /// The layers of an earlier image, bottom first: those whose paths are all still there stay as they are. For
+    /// [`Packer::Solo`] and [`Packer::Fleet`] only.
+    pub prior: &'a [Vec<StorePath>],
+}
+
+impl PackOptions<'_> {
+    /// A packer and a budget, nothing else.
+    #[must_use]
+    pub const fn new(packer: Packer, budget: Budget) -> Self {
+        Self {
+            packer,
+            budget,
+            volatile: &[],
+            catalog: None,
+            prior: &[],
+        }
+    }
+}
+
 /// The store paths of a closure in layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packing {
     /// What packed it.
     pub packer: PackerId,
-    /// The layers, bottom first. The order of paths inside a layer is the packer's own: by popularity for `popularity`
-    /// and `nix2container`, largest first for `size`, by name and then hash for `auto-layer`. It does not matter to
-    /// format version 1, which sorts; dockerTools writes its tar in this order, so the exact mode needs it.
-    pub layers: Vec<Vec<PathIdx>>,
+    /// The layers, bottom first.
+    pub layers: Vec<PackedLayer>,
+    /// What was taken as new in every version of the image, and why; ascending.
+    pub volatile: Vec<(PathIdx, VolatileReason)>,
+    /// The paths that the catalog does not know, volatile ones left out; ascending. Empty without a catalog.
+    pub unknown: Vec<PathIdx>,
+}
+
+/// One layer of a packing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedLayer {
+    /// The paths. Their order is the packer's own: by popularity for `popularity` and `nix2container`, largest first for
+    /// `size`, by name and then hash for `auto-layer`, ascending for `solo` and `fleet`. It does not matter to format
+    /// version 1, which sorts; dockerTools writes its tar in this order, so the exact mode needs it.
+    pub paths: Vec<PathIdx>,
+    /// Why these paths share a layer.
+    pub reason: LayerReason,
+    /// Who rides on whom: paths that came into this layer because of another one.
+    pub riders: Vec<Rider>,
+    /// The package sets that hold every path of this layer, as positions in [`Catalog::set_names`]; empty without a
+    /// catalog.
+    pub sets: Vec<u32>,
+}
+
+/// A path and the path that it rides on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rider {
+    /// The path that rides.
+    pub path: PathIdx,
+    /// A path that uses it, directly or not, and stands in the same layer.
+    pub host: PathIdx,
+}
+
+/// Why paths share a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayerReason {
+    /// The image has a layer for each of its groups, or this group is among the largest: a path with what rides on it.
+    Group {
+        /// The path that the others ride on, or the first of paths that come and go together.
+        head: PathIdx,
+    },
+    /// Small groups that share a layer because each of its own would cost more than it saves.
+    Small,
+    /// Groups that are too small for a layer of their own and too large for the small ones' layer.
+    Rest,
+    /// New in every version of the image.
+    Volatile,
+    /// A layer of the prior image, as it was.
+    Prior,
+    /// The packer gives no reasons (those that follow another tool).
+    Packer,
+}
+
+/// Why a path counts as new in every version of the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum VolatileReason {
+    /// The caller said so.
+    Given,
+    /// It uses a volatile path, so its own hash follows.
+    UsesVolatile,
+    /// It is the closure's only root.
+    Root,
+    /// Only volatile paths use it, and it refers to everything else.
+    HoldsEverything,
+    /// Only volatile paths use it, and no package set of the catalog holds it.
+    InNoSet,
+    /// It is a small root among several.
+    SmallRoot,
 }
 
 /// Why a closure could not be packed.
@@ -53,35 +150,88 @@ pub enum PackError {
         /// The least `max_layers` that would do.
         needed: usize,
     },
+    /// An option was given that the packer has no use for.
+    #[error("the packer `{packer}` takes no {option}: expected {takers}")]
+    NotForPacker {
+        /// The packer.
+        packer: Packer,
+        /// What was given, in words.
+        option: &'static str,
+        /// The packers that take it, in words.
+        takers: &'static str,
+    },
+    /// [`Packer::Fleet`] without a catalog.
+    #[error("the packer `fleet` needs a catalog")]
+    NoCatalog,
 }
 
 /// Packs a closure.
-pub fn pack(closure: &Closure, packer: Packer, budget: Budget) -> Result<Packing, PackError> {
+pub fn pack(closure: &Closure, options: &PackOptions<'_>) -> Result<Packing, PackError> {
+    let packer = options.packer;
+    check_options(options)?;
     let needed_for_paths = match packer {
         Packer::PerPath => closure.paths().len(),
         _ => 1,
     };
-    let available = budget.available();
+    let available = options.budget.available();
     if available < needed_for_paths {
+        let Budget {
+            max_layers,
+            reserved_layers,
+        } = options.budget;
         return Err(PackError::NoRoom {
-            max_layers: budget.max_layers,
-            reserved_layers: budget.reserved_layers,
-            needed: budget.reserved_layers.saturating_add(needed_for_paths),
+            max_layers,
+            reserved_layers,
+            needed: reserved_layers.saturating_add(needed_for_paths),
         });
     }
     let dag = Dag::new(closure);
     let layers = match packer {
+        Packer::Solo | Packer::Fleet => return Ok(layered::pack(closure, &dag, options)),
         Packer::AutoLayer => auto_layer::layers(closure, &dag, available),
         Packer::Popularity => singles_and_rest(popularity::order(closure, &dag), available),
         Packer::Nix2container => singles_and_rest(nix2container::order(&dag), available),
         Packer::Size => singles_and_rest(size::order(closure), available),
         Packer::PerPath => singles_and_rest(references_first(closure), available),
     };
-    let in_closure = |layer: Vec<u32>| layer.into_iter().map(PathIdx).collect();
+    let packed = |layer: Vec<u32>| PackedLayer {
+        paths: layer.into_iter().map(PathIdx).collect(),
+        reason: LayerReason::Packer,
+        riders: Vec::new(),
+        sets: Vec::new(),
+    };
     Ok(Packing {
         packer: packer.id(),
-        layers: layers.into_iter().map(in_closure).collect(),
+        layers: layers.into_iter().map(packed).collect(),
+        volatile: Vec::new(),
+        unknown: Vec::new(),
     })
+}
+
+/// An option that would silently do nothing is an error.
+fn check_options(options: &PackOptions<'_>) -> Result<(), PackError> {
+    let packer = options.packer;
+    let refused = |option, takers| {
+        Err(PackError::NotForPacker {
+            packer,
+            option,
+            takers,
+        })
+    };
+    match packer {
+        Packer::Fleet if options.catalog.is_none() => return Err(PackError::NoCatalog),
+        Packer::Fleet => return Ok(()),
+        _ if options.catalog.is_some() => return refused("catalog", "`fleet`"),
+        Packer::Solo => return Ok(()),
+        _ => {}
+    }
+    if !options.prior.is_empty() {
+        return refused("prior plan", "`solo` or `fleet`");
+    }
+    if !options.volatile.is_empty() {
+        return refused("volatile paths", "`solo` or `fleet`");
+    }
+    Ok(())
 }
 
 /// Every path above all that it refers to; the closure's own topological order.

@@ -6,7 +6,7 @@
     reason = "helpers of tests, where a panic is a failed test"
 )]
 
-use nixply_pack::{Budget, Packer, pack};
+use nixply_pack::{Budget, PackOptions, Packer, pack};
 use nixply_store::Closure;
 use nixply_testkit::closures::{any_paths, closure, random_closure};
 use num_bigint::BigUint;
@@ -152,11 +152,11 @@ fn packed(closure: &Closure, packer: Packer, max_layers: usize) -> Vec<Vec<Strin
         max_layers,
         reserved_layers: 0,
     };
-    let packing = pack(closure, packer, budget).unwrap();
+    let packing = pack(closure, &PackOptions::new(packer, budget)).unwrap();
     let text = |path: &_| closure.store_dir().display(&closure.info(*path).path);
     let layers = packing.layers.iter();
     layers
-        .map(|layer| layer.iter().map(text).collect())
+        .map(|layer| layer.paths.iter().map(text).collect())
         .collect()
 }
 

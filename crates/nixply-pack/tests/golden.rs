@@ -6,7 +6,7 @@
     reason = "helpers of tests, where a panic is a failed test"
 )]
 
-use nixply_pack::{Budget, Packer, pack};
+use nixply_pack::{Budget, PackOptions, Packer, pack};
 use nixply_testkit::closures::{TestPath, closure};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -33,13 +33,13 @@ fn plan(packer: Packer, max_layers: usize) -> String {
         max_layers,
         reserved_layers: 1,
     };
-    let packing = pack(&closure, packer, budget).unwrap();
+    let packing = pack(&closure, &PackOptions::new(packer, budget)).unwrap();
     let mut text = format!(
         "{} version {}\n",
         packing.packer.name, packing.packer.version
     );
     for layer in packing.layers {
-        let infos = || layer.iter().map(|path| closure.info(*path));
+        let infos = || layer.paths.iter().map(|path| closure.info(*path));
         let size: u64 = infos().map(|info| info.nar_size_bytes).sum();
         write!(text, "{size:>10}").unwrap();
         for info in infos() {

@@ -6,7 +6,7 @@
     reason = "helpers of tests, where a panic is a failed test"
 )]
 
-use nixply_pack::{Budget, Packer, pack};
+use nixply_pack::{Budget, PackOptions, Packer, pack};
 use nixply_store::Closure;
 use nixply_testkit::closures::{TestPath, check_packing, closure};
 use serde::Deserialize;
@@ -95,10 +95,10 @@ fn layers(closure: &Closure, packer: Packer, available: usize) -> Vec<Vec<u32>> 
         max_layers: available + 1,
         reserved_layers: 1,
     };
-    let packing = pack(closure, packer, budget).unwrap();
+    let packing = pack(closure, &PackOptions::new(packer, budget)).unwrap();
     check_packing(closure, &packing, budget);
     let numbers =
-        |layer: Vec<nixply_store::PathIdx>| layer.into_iter().map(|path| path.0).collect();
+        |layer: nixply_pack::PackedLayer| layer.paths.into_iter().map(|path| path.0).collect();
     packing.layers.into_iter().map(numbers).collect()
 }
 

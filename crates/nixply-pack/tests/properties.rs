@@ -5,7 +5,7 @@
     reason = "helpers of tests, where a panic is a failed test"
 )]
 
-use nixply_pack::{Budget, PackError, Packer, pack};
+use nixply_pack::{Budget, PackError, PackOptions, Packer, pack};
 use nixply_store::Closure;
 use nixply_testkit::closures::{
     TestPath, any_budget, any_paths, check_packing, closure, reordered,
@@ -53,11 +53,11 @@ fn renamed(paths: &[TestPath]) -> Vec<TestPath> {
 }
 
 fn packed_names(closure: &Closure, packer: Packer, budget: Budget) -> Vec<Vec<String>> {
-    let packing = pack(closure, packer, budget).unwrap();
+    let packing = pack(closure, &PackOptions::new(packer, budget)).unwrap();
     let name = |path: &_| closure.info(*path).path.base_name().to_owned();
     let layers = packing.layers.iter();
     layers
-        .map(|layer| layer.iter().map(name).collect())
+        .map(|layer| layer.paths.iter().map(name).collect())
         .collect()
 }
 
@@ -70,7 +70,7 @@ proptest! {
         packer in any_packer(),
     ) {
         let closure = closure(&paths);
-        match pack(&closure, packer, budget) {
+        match pack(&closure, &PackOptions::new(packer, budget)) {
             Ok(packing) => {
                 prop_assert_eq!(packing.packer, packer.id());
                 check_packing(&closure, &packing, budget);
@@ -99,8 +99,8 @@ proptest! {
         let enough = if packer == Packer::PerPath { paths.len() } else { 1 };
         let budget = Budget { max_layers: enough + extra, reserved_layers: 0 };
         prop_assert_eq!(
-            pack(&closure(&paths), packer, budget),
-            pack(&closure(&reordered(&paths, &order)), packer, budget)
+            pack(&closure(&paths), &PackOptions::new(packer, budget)),
+            pack(&closure(&reordered(&paths, &order)), &PackOptions::new(packer, budget))
         );
     }
 
@@ -113,8 +113,8 @@ proptest! {
         let enough = if packer == Packer::PerPath { paths.len() } else { 1 };
         let budget = Budget { max_layers: enough + extra, reserved_layers: 0 };
         prop_assert_eq!(
-            pack(&closure(&paths), packer, budget),
-            pack(&closure(&renamed(&paths)), packer, budget)
+            pack(&closure(&paths), &PackOptions::new(packer, budget)),
+            pack(&closure(&renamed(&paths)), &PackOptions::new(packer, budget))
         );
     }
 
@@ -150,7 +150,8 @@ proptest! {
     fn per_path_puts_references_below(paths in any_paths()) {
         let closure = closure(&paths);
         let budget = Budget { max_layers: paths.len(), reserved_layers: 0 };
-        let layers = pack(&closure, Packer::PerPath, budget).unwrap().layers.concat();
+        let packing = pack(&closure, &PackOptions::new(Packer::PerPath, budget)).unwrap();
+        let layers: Vec<_> = packing.layers.into_iter().flat_map(|layer| layer.paths).collect();
         let mut below = vec![false; layers.len()];
         for path in layers {
             for reference in closure.references(path) {
@@ -203,7 +204,7 @@ fn too_few_layers_say_how_many_are_needed() {
         reserved_layers: 2,
     };
     let error = |packer, max_layers| {
-        pack(&closure, packer, budget(max_layers))
+        pack(&closure, &PackOptions::new(packer, budget(max_layers)))
             .unwrap_err()
             .to_string()
     };
@@ -215,7 +216,7 @@ fn too_few_layers_say_how_many_are_needed() {
                 "2 layers are too few: 2 go to the base image and the root files, expected at least {needed} in all"
             )
         );
-        assert!(pack(&closure, packer, budget(needed)).is_ok());
+        assert!(pack(&closure, &PackOptions::new(packer, budget(needed))).is_ok());
     }
     assert!(error(Packer::PerPath, 5).ends_with("expected at least 6 in all"));
 }

@@ -165,6 +165,22 @@ impl StorePath {
     pub fn name(&self) -> &str {
         &self.0[HASH_PART_LEN + 1..]
     }
+
+    /// The name split into a package's name and its version, which begins behind the first `-` that no letter follows
+    /// (Nix, `builtins.parseDrvName`); the version is empty where there is none. The name of an output, which Nix puts
+    /// last, stays with what it stands behind.
+    #[must_use]
+    pub fn package_and_version(&self) -> (&str, &str) {
+        let name = self.name();
+        let dash = name.bytes().zip(name.bytes().skip(1)).position(
+            // Nix compares with what stands behind the dash, so a dash at the end starts no version.
+            |(dash, next)| dash == b'-' && !next.is_ascii_alphabetic(),
+        );
+        match dash {
+            Some(at) => (&name[..at], &name[at + 1..]),
+            None => (name, ""),
+        }
+    }
 }
 
 impl AsRef<str> for StorePath {
@@ -195,6 +211,22 @@ mod tests {
             StoreDir::default().display(&path),
             format!("/nix/store/{HASH}-glibc-2.36-9+deb12u14")
         );
+    }
+
+    #[test]
+    fn a_version_begins_where_nix_says() {
+        for (name, expected) in [
+            ("glibc-2.36", ("glibc", "2.36")),
+            ("gcc-wrapper-8.3.0", ("gcc-wrapper", "8.3.0")),
+            ("openssl-1.1.1d-dev", ("openssl", "1.1.1d-dev")),
+            ("bash", ("bash", "")),
+            ("a-", ("a-", "")),
+            ("-1", ("", "1")),
+            ("python3.7-six-1.12", ("python3.7-six", "1.12")),
+        ] {
+            let path = StorePath::new(&format!("{HASH}-{name}")).unwrap();
+            assert_eq!(path.package_and_version(), expected, "{name}");
+        }
     }
 
     #[test]

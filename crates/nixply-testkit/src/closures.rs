@@ -1,12 +1,13 @@
 //! Closures for the tests of packers: drawn by proptest, made from a seed, and the check of any packing.
 //!
 //! ```
-//! use nixply_pack::{Budget, Packer, pack};
+//! use nixply_pack::{Budget, PackOptions, Packer, pack};
 //! use nixply_testkit::closures::{check_packing, random_closure};
 //!
 //! let closure = random_closure(7, 100, 400);
 //! let budget = Budget { max_layers: 20, reserved_layers: 1 };
-//! check_packing(&closure, &pack(&closure, Packer::Size, budget).unwrap(), budget);
+//! let packing = pack(&closure, &PackOptions::new(Packer::Size, budget)).unwrap();
+//! check_packing(&closure, &packing, budget);
 //! ```
 
 #![expect(
@@ -255,8 +256,8 @@ pub fn check_packing(closure: &Closure, packing: &Packing, budget: Budget) {
     );
     let mut seen = BTreeSet::new();
     for (number, layer) in packing.layers.iter().enumerate() {
-        assert!(!layer.is_empty(), "layer {number} is empty");
-        for path in layer {
+        assert!(!layer.paths.is_empty(), "layer {number} is empty");
+        for path in &layer.paths {
             assert!(
                 path.as_usize() < closure.paths().len(),
                 "layer {number} has {path:?}, which is not in the closure"
@@ -278,10 +279,14 @@ pub fn check_packing(closure: &Closure, packing: &Packing, budget: Budget) {
 }
 
 /// `SplitMix64` (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014): the same numbers everywhere.
-struct SplitMix(u64);
+pub(crate) struct SplitMix(u64);
 
 impl SplitMix {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -290,11 +295,11 @@ impl SplitMix {
     }
 
     /// A number below `limit`, which is not 0. The bias of the remainder is far below what a test could see.
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % limit as u64).unwrap_or(0)
     }
 
-    fn hash_part(&mut self) -> String {
+    pub(crate) fn hash_part(&mut self) -> String {
         (0..32)
             .map(|_| char::from(BASE32_DIGITS[self.below(32)]))
             .collect()
@@ -342,8 +347,9 @@ mod tests {
             max_layers: 2,
             reserved_layers: 0,
         };
-        let mut packing = nixply_pack::pack(&closure, nixply_pack::Packer::Size, budget).unwrap();
-        packing.layers[1].pop();
+        let options = nixply_pack::PackOptions::new(nixply_pack::Packer::Size, budget);
+        let mut packing = nixply_pack::pack(&closure, &options).unwrap();
+        packing.layers[1].paths.pop();
         check_packing(&closure, &packing, budget);
     }
 }

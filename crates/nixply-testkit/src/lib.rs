@@ -1,6 +1,7 @@
 //! Closures, trees, images and registries for the tests of the other crates.
 
 pub mod closures;
+pub mod fitted;
 pub mod images;
 mod program;
 pub mod registry;

@@ -1,0 +1,46 @@
+//! The layers of an earlier image that can stay as they are.
+
+use crate::facts::Facts;
+use crate::fill::Group;
+use nixply_store::{Closure, StorePath};
+use std::cmp::Reverse;
+
+/// The prior layers whose paths are all still in the closure and none of which is volatile, as groups, in their order.
+pub(crate) fn intact(
+    closure: &Closure,
+    facts: &Facts,
+    is_volatile: impl Fn(u32) -> bool,
+    prior: &[Vec<StorePath>],
+) -> Vec<Group> {
+    let mut taken = vec![false; closure.paths().len()];
+    let mut intact = Vec::new();
+    for layer in prior {
+        let members: Option<Vec<u32>> = layer
+            .iter()
+            .map(|path| closure.find(path).map(|idx| idx.0))
+            .collect();
+        let Some(mut members) = members else { continue };
+        members.sort_unstable();
+        members.dedup();
+        let free = |&path: &u32| !taken[path as usize] && !is_volatile(path);
+        if members.is_empty() || !members.iter().all(free) {
+            continue;
+        }
+        for &path in &members {
+            taken[path as usize] = true;
+        }
+        intact.push(Group::new(members[0], members, facts));
+    }
+    intact
+}
+
+/// Gives up the smallest intact layers until at most `most` are left.
+pub(crate) fn release(mut intact: Vec<Group>, most: usize) -> Vec<Group> {
+    while intact.len() > most {
+        let smallest = (0..intact.len())
+            .min_by_key(|&at| (intact[at].bytes, Reverse(intact[at].key)))
+            .unwrap_or(0);
+        intact.remove(smallest);
+    }
+    intact
+}
