@@ -1,9 +1,9 @@
 //! Prints a row a planner: `table DIR DRAW MAX_LAYERS [PREFIX…]`.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
-use nixply_reuse::{Fleet, Images, Pin, planners, read_projects, replay};
+use nixply_reuse::{Fleet, Images, Moved, Pin, Settings, Watch, planners, read_projects, replay};
 use std::error::Error;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -56,30 +56,45 @@ fn main() -> Result<(), Box<dyn Error>> {
         "first",
         "insertion MB",
         "layers",
-        "s"
+        "ms"
     );
-    for mut planner in planners::all(max_layers.parse()?) {
-        let start = Instant::now();
-        let t = replay(&fleet, planner.as_mut(), 2)?;
-        let insertion: Vec<String> = t
-            .insertion
+    let ratio = |moved: Moved| moved.ratio().unwrap_or(f64::NAN);
+    let planners = planners::all(max_layers.parse()?);
+    for run in replay(
+        &fleet,
+        planners,
+        &Settings::default(),
+        &mut Clock(Instant::now()),
+    )? {
+        let t = run.total;
+        let insertion: Vec<String> = run
+            .insertions
             .iter()
-            .map(|b| format!("{}.{}", b / 16_000_000, b / 1_600_000 % 10))
+            .filter_map(|one| one.again_bytes_an_image())
+            .map(|b| format!("{}.{}", b / 1_000_000, b / 100_000 % 10))
             .collect();
         println!(
-            "{:<14} {:>7.3} {:>7.3} {:>7.3} {:>8.3} {:>7.3} {:>8.3} {:>7.3}  {:>18} {:>6} {:>7.2}",
-            planner.name(),
-            t.push.ratio(),
-            t.pull.ratio(),
-            t.cross.ratio(),
-            t.deploy.ratio(),
-            t.chain.ratio(),
-            t.deploy_chain.ratio(),
-            t.first_push.ratio(),
+            "{:<14} {:>7.3} {:>7.3} {:>7.3} {:>8.3} {:>7.3} {:>8.3} {:>7.3}  {:>18} {:>6} {:>7.3}",
+            run.planner,
+            ratio(t.push),
+            ratio(t.pull),
+            ratio(t.cross),
+            ratio(t.deploy),
+            ratio(t.chain),
+            ratio(t.deploy_chain),
+            ratio(run.first_push),
             insertion.join(" / "),
-            t.layers,
-            start.elapsed().as_secs_f64()
+            run.most_layers,
+            run.plan_nanos as f64 / f64::from(run.plans) / 1e6,
         );
     }
     Ok(())
+}
+
+struct Clock(Instant);
+
+impl Watch for Clock {
+    fn now(&mut self) -> Duration {
+        self.0.elapsed()
+    }
 }

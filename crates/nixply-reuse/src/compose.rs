@@ -1,48 +1,47 @@
-//! Makes the images of a pin: closures and their volatile paths.
+//! Makes the images of a pin: their closures, and the paths that are their own.
 
 use crate::ReuseError;
 use crate::fleet::{Fleet, Images, Pin, Project};
-use crate::identity::store_path;
-use crate::read::path_info;
+use crate::identity::{path_info, store_path};
 use nixply_store::{Closure, PathIdx, PathInfo, StorePath};
 
 /// The NAR size of a composed image's environment: links and a profile script.
 const ENVIRONMENT_NAR_SIZE_BYTES: u64 = 30_000;
 
-/// An image of a fleet at one pin, without the paths that change with every version.
+/// An image at one pin, from which its versions are made.
 #[derive(Debug, Clone)]
-pub(crate) struct Base {
+pub(crate) struct Image {
     pub(crate) name: String,
     closure: Closure,
-    private: Private,
+    own: Own,
 }
 
+/// What is an image's own: new in every version of it.
 #[derive(Debug, Clone)]
-enum Private {
-    /// An application that refers to these paths, and an environment above it.
+enum Own {
+    /// An application that refers to the roots of the sets, and an environment that refers to those and to it.
     Application {
         roots: Vec<StorePath>,
         app_nar_size_bytes: u64,
     },
-    /// The image is used as it is.
-    None,
+    /// The closure's only root.
+    Root(StorePath),
+    /// The closure has several roots, and nobody knows which are the image's own.
+    Unknown,
 }
 
 /// One version of an image.
 #[derive(Debug, Clone)]
 pub(crate) struct Version {
     pub(crate) closure: Closure,
-    /// What the front end knows to change with every deploy.
-    pub(crate) volatile: Vec<PathIdx>,
+    /// The image's own paths where it was composed; an image that is used as it is names none.
+    pub(crate) own: Vec<PathIdx>,
 }
 
-/// A path that an image gets besides, to see what moves for it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NewLeaf {
-    pub(crate) nar_size_bytes: u64,
-}
+/// A version in the making.
+type Records = Vec<(PathInfo, Vec<StorePath>)>;
 
-impl Base {
+impl Image {
     /// The images of a pin.
     pub(crate) fn all(fleet: &Fleet, pin: &Pin) -> Result<Vec<Self>, ReuseError> {
         match &fleet.images {
@@ -53,13 +52,7 @@ impl Base {
             Images::Sets => pin
                 .sets
                 .iter()
-                .map(|(name, roots)| {
-                    Ok(Self {
-                        name: name.clone(),
-                        closure: restrict(pin, roots)?,
-                        private: Private::None,
-                    })
-                })
+                .map(|(name, roots)| Self::as_it_is(pin, name, roots))
                 .collect(),
         }
     }
@@ -80,62 +73,93 @@ impl Base {
         roots.dedup();
         Ok(Self {
             name: project.name.clone(),
-            closure: restrict(pin, &roots)?,
-            private: Private::Application {
+            closure: reachable(pin, &project.name, &roots)?,
+            own: Own::Application {
                 roots,
                 app_nar_size_bytes: project.app_nar_size_bytes,
             },
         })
     }
 
-    /// A version; equal numbers give equal private paths, and a new number new ones.
-    pub(crate) fn version(
+    fn as_it_is(pin: &Pin, name: &str, roots: &[StorePath]) -> Result<Self, ReuseError> {
+        let closure = reachable(pin, name, roots)?;
+        let mut tops = closure
+            .indices()
+            .filter(|&idx| closure.referrers(idx).next().is_none());
+        let own = match (tops.next(), tops.next()) {
+            (Some(root), None) => Own::Root(closure.info(root).path.clone()),
+            _ => Own::Unknown,
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            closure,
+            own,
+        })
+    }
+
+    /// Whether a version can be told from the one before by the image's own paths alone.
+    pub(crate) fn can_deploy(&self) -> bool {
+        !matches!(self.own, Own::Unknown)
+    }
+
+    /// The version that comes with a pin.
+    pub(crate) fn first_version(&self, number: usize) -> Result<Version, ReuseError> {
+        match self.own {
+            Own::Application { .. } => self.next_version(number, None),
+            Own::Root(_) | Own::Unknown => Ok(Version {
+                closure: self.closure.clone(),
+                own: Vec::new(),
+            }),
+        }
+    }
+
+    /// A version whose own paths are new, and which may have got a path of so many bytes besides. Equal numbers give
+    /// equal own paths.
+    pub(crate) fn next_version(
         &self,
         number: usize,
-        leaf: Option<NewLeaf>,
+        leaf_nar_size_bytes: Option<u64>,
     ) -> Result<Version, ReuseError> {
-        let Private::Application {
-            roots,
-            app_nar_size_bytes,
-        } = &self.private
-        else {
-            return Ok(Version {
-                closure: self.closure.clone(),
-                volatile: Vec::new(),
-            });
-        };
-        let named = |what: &str| {
-            store_path(
-                &format!("{} {number}", self.name),
-                &format!("{}-{what}", self.name),
-            )
-            .map_err(|source| ReuseError::StorePath {
+        let new_path = |name: &str| {
+            let seed = format!("{} {number}", self.name);
+            store_path(&seed, name).map_err(|source| ReuseError::StorePath {
                 document: self.name.clone(),
                 source,
             })
         };
-        let (app, environment) = (named("app")?, named("env")?);
-        let mut records: Vec<(PathInfo, Vec<StorePath>)> = self
-            .closure
-            .indices()
-            .map(|idx| {
-                let references = self.closure.references(idx);
-                let references = references.map(|to| self.closure.info(to).path.clone());
-                (self.closure.info(idx).clone(), references.collect())
-            })
-            .collect();
-        let mut of_environment = roots.clone();
-        if let Some(leaf) = leaf {
-            let path = named("leaf")?;
-            of_environment.push(path.clone());
-            records.push((path_info(path, leaf.nar_size_bytes), Vec::new()));
+        let mut records = self.records();
+        let mut new_of_root = Vec::new();
+        if let Some(bytes) = leaf_nar_size_bytes {
+            let leaf = new_path("leaf")?;
+            new_of_root.push(leaf.clone());
+            records.push((path_info(leaf, bytes), Vec::new()));
         }
-        of_environment.push(app.clone());
-        records.push((path_info(app.clone(), *app_nar_size_bytes), roots.clone()));
-        records.push((
-            path_info(environment.clone(), ENVIRONMENT_NAR_SIZE_BYTES),
-            of_environment,
-        ));
+        let mut own = Vec::new();
+        match &self.own {
+            Own::Application {
+                roots,
+                app_nar_size_bytes,
+            } => {
+                let app = new_path(&format!("{}-app", self.name))?;
+                let environment = new_path(&format!("{}-env", self.name))?;
+                new_of_root.extend(roots.iter().cloned());
+                new_of_root.push(app.clone());
+                own.extend([app.clone(), environment.clone()]);
+                records.push((path_info(app, *app_nar_size_bytes), roots.clone()));
+                let info = path_info(environment, ENVIRONMENT_NAR_SIZE_BYTES);
+                records.push((info, new_of_root));
+            }
+            Own::Root(root) => {
+                let renewed = new_path(root.name())?;
+                for (info, references) in &mut records {
+                    if info.path == *root {
+                        *info = path_info(renewed.clone(), info.nar_size_bytes);
+                        references.append(&mut new_of_root);
+                    }
+                }
+            }
+            Own::Unknown => {}
+        }
         let closure =
             Closure::new(self.closure.store_dir().clone(), records).map_err(|source| {
                 ReuseError::Closure {
@@ -143,19 +167,25 @@ impl Base {
                     source,
                 }
             })?;
-        let volatile = [app, environment]
-            .iter()
-            .filter_map(|path| closure.find(path))
-            .collect();
-        Ok(Version { closure, volatile })
+        let own = own.iter().filter_map(|path| closure.find(path)).collect();
+        Ok(Version { closure, own })
+    }
+
+    fn records(&self) -> Records {
+        let record = |idx| {
+            let references = self.closure.references(idx);
+            let references = references.map(|to| self.closure.info(to).path.clone());
+            (self.closure.info(idx).clone(), references.collect())
+        };
+        self.closure.indices().map(record).collect()
     }
 }
 
-fn restrict(pin: &Pin, roots: &[StorePath]) -> Result<Closure, ReuseError> {
+fn reachable(pin: &Pin, image: &str, roots: &[StorePath]) -> Result<Closure, ReuseError> {
     pin.closure
         .restrict(roots)
         .map_err(|source| ReuseError::Closure {
-            document: pin.name.clone(),
+            document: format!("{image} of {}", pin.name),
             source,
         })
 }

@@ -65,11 +65,22 @@ pub enum ReuseError {
         /// The names that it has.
         known: String,
     },
-    /// A packer could not pack an image.
-    #[error("packer `{packer}` cannot pack image `{image}` of pin `{pin}`")]
+    /// A planner could not make a catalog of a pin's package sets.
+    #[error("`{planner}` cannot make a catalog of pin `{pin}`")]
+    Catalog {
+        /// The planner.
+        planner: String,
+        /// The pin.
+        pin: String,
+        /// Why.
+        #[source]
+        source: PackError,
+    },
+    /// A planner could not plan an image.
+    #[error("`{planner}` cannot plan image `{image}` of pin `{pin}`")]
     Pack {
-        /// The packer.
-        packer: String,
+        /// The planner.
+        planner: String,
         /// The image.
         image: String,
         /// The pin.

@@ -2,8 +2,8 @@
 
 use crate::ReuseError;
 use crate::fleet::{Pin, Project, Sets};
-use crate::identity::nar_hash_of;
-use nixply_store::{Closure, PathInfo, StoreDir, StorePath, read_closure};
+use crate::identity::path_info;
+use nixply_store::{Closure, StoreDir, StorePath, read_closure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -71,19 +71,6 @@ fn read_records(name: &str, bytes: &[u8]) -> Result<Closure, ReuseError> {
         document: name.to_owned(),
         source,
     })
-}
-
-/// A record with a NAR hash that its path decides.
-pub(crate) fn path_info(path: StorePath, nar_size_bytes: u64) -> PathInfo {
-    PathInfo {
-        nar_hash: nar_hash_of(&path),
-        path,
-        nar_size_bytes,
-        ca: None,
-        deriver: None,
-        signatures: Vec::new(),
-        registration_time_secs: None,
-    }
 }
 
 /// Reads one draw of projects: an object of draws, each an object of projects with `sets` and `app_nar_size_bytes`.
