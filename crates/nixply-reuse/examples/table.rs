@@ -1,7 +1,7 @@
 //! Prints a row a planner: `table DIR DRAW MAX_LAYERS [PREFIX…]`.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
-use nixply_reuse::{Fleet, Images, Moved, Pin, Settings, Watch, planners, read_projects, replay};
+use nixply_reuse::{Fleet, Images, Moved, Pin, Settings, Watch, planners, read_draws, replay};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         pins.push(Pin::read(&name, &closure, &sets)?);
     }
     let projects = std::fs::read(format!("{dir}/projects.json"))?;
-    let projects = read_projects("projects.json", &projects, draw)?;
+    let mut draws = read_draws("projects.json", &projects)?;
+    let projects = draws.remove(draw).ok_or("no such draw")?;
+    if let Ok(file) = std::env::var("SAVE") {
+        let draws = read_draws(
+            "projects.json",
+            &std::fs::read(format!("{dir}/projects.json"))?,
+        )?;
+        std::fs::write(
+            file,
+            nixply_reuse::FleetFile {
+                pins: pins.clone(),
+                draws,
+            }
+            .to_json()?,
+        )?;
+    }
     let fleet = Fleet {
         pins,
         images: Images::Projects(projects),

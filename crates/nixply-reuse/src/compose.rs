@@ -164,7 +164,7 @@ impl Image {
             Closure::new(self.closure.store_dir().clone(), records).map_err(|source| {
                 ReuseError::Closure {
                     document: self.name.clone(),
-                    source,
+                    source: Box::new(source),
                 }
             })?;
         let own = own.iter().filter_map(|path| closure.find(path)).collect();
@@ -186,6 +186,6 @@ fn reachable(pin: &Pin, image: &str, roots: &[StorePath]) -> Result<Closure, Reu
         .restrict(roots)
         .map_err(|source| ReuseError::Closure {
             document: format!("{image} of {}", pin.name),
-            source,
+            source: Box::new(source),
         })
 }

@@ -1,7 +1,7 @@
 //! What can go wrong in the laboratory.
 
 use nixply_pack::PackError;
-use nixply_store::{ClosureError, ReadError, StorePathError};
+use nixply_store::{ClosureError, ReadError, StoreDirError, StorePath, StorePathError};
 
 /// Why a fleet could not be read or replayed.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,26 @@ pub enum ReuseError {
         #[source]
         source: serde_json::Error,
     },
+    /// A document is of another schema.
+    #[error("`{document}` has the schema `{schema}`: expected `{expected}`")]
+    Schema {
+        /// What was read.
+        document: String,
+        /// The schema that it names.
+        schema: String,
+        /// The schema that is known.
+        expected: &'static str,
+    },
+    /// A document names a position outside its list of paths.
+    #[error("`{document}` names path {position} of {paths}, counted from 0")]
+    Position {
+        /// What was read.
+        document: String,
+        /// The position.
+        position: usize,
+        /// How many paths there are.
+        paths: usize,
+    },
     /// A closure in one of Nix's forms is broken.
     #[error("`{document}` is not a closure")]
     ReadClosure {
@@ -25,7 +45,16 @@ pub enum ReuseError {
         document: String,
         /// What is wrong with it.
         #[source]
-        source: ReadError,
+        source: Box<ReadError>,
+    },
+    /// A text is not a store directory.
+    #[error("`{document}` names no store directory")]
+    StoreDir {
+        /// What was read.
+        document: String,
+        /// What is wrong with it.
+        #[source]
+        source: StoreDirError,
     },
     /// A text is not a store path.
     #[error("`{document}` names something that is no store path")]
@@ -43,7 +72,17 @@ pub enum ReuseError {
         document: String,
         /// What is wrong with them.
         #[source]
-        source: ClosureError,
+        source: Box<ClosureError>,
+    },
+    /// Two pins say different things of one path.
+    #[error(
+        "pin `{pin}` has `{path}` with another NAR size or other references than a pin before it"
+    )]
+    Disagree {
+        /// The path.
+        path: StorePath,
+        /// The later pin.
+        pin: String,
     },
     /// A project names a set that a pin does not have.
     #[error("project `{project}` names the package set `{set}`, which pin `{pin}` does not have")]
@@ -54,16 +93,6 @@ pub enum ReuseError {
         set: String,
         /// The pin.
         pin: String,
-    },
-    /// A draw has another name.
-    #[error("`{document}` has no draw `{draw}`: expected {known}")]
-    UnknownDraw {
-        /// What was read.
-        document: String,
-        /// The name that was asked for.
-        draw: String,
-        /// The names that it has.
-        known: String,
     },
     /// A planner could not make a catalog of a pin's package sets.
     #[error("`{planner}` cannot make a catalog of pin `{pin}`")]
@@ -78,7 +107,7 @@ pub enum ReuseError {
     },
     /// A planner could not plan an image.
     #[error("`{planner}` cannot plan image `{image}` of pin `{pin}`")]
-    Pack {
+    Plan {
         /// The planner.
         planner: String,
         /// The image.

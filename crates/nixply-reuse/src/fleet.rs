@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 /// Package sets by name, each the store paths that it asks for; its closure is what they reach.
 pub type Sets = BTreeMap<String, Vec<StorePath>>;
 
+/// Projects by the name of the draw that composed them.
+pub type Draws = BTreeMap<String, Vec<Project>>;
+
 /// The packages at one moment: one revision of nixpkgs, one update.
 #[derive(Debug, Clone)]
 pub struct Pin {

@@ -1,10 +1,10 @@
-//! Reads pins and projects from bytes that somebody else read.
+//! Reads pins and draws from bytes that somebody else read.
 
 use crate::ReuseError;
-use crate::fleet::{Pin, Project, Sets};
+use crate::fleet::{Draws, Pin, Project, Sets};
 use crate::identity::path_info;
 use nixply_store::{Closure, StoreDir, StorePath, read_closure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What the laboratory needs of a record; `nix path-info --json` has more.
@@ -17,18 +17,22 @@ struct Record {
     nar_hash: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct ProjectRecord {
+/// A project as documents have it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ProjectRecord {
     sets: Vec<String>,
     app_nar_size_bytes: u64,
 }
+
+/// Draws as documents have them.
+pub(crate) type DrawRecords = BTreeMap<String, BTreeMap<String, ProjectRecord>>;
 
 impl Pin {
     /// Reads a closure and its package sets.
     ///
     /// The closure is an array of records with `path`, `narSize` and `references`, or any form that
-    /// [`read_closure`] takes; the sets are an object of arrays of store paths. Records without a NAR hash get one
-    /// that is derived from their path: the laboratory tells layers apart by their paths alone.
+    /// [`read_closure`] takes. The sets are an object of arrays of store paths. Records without a NAR hash get one from
+    /// their path: the laboratory tells paths apart by name.
     pub fn read(name: &str, closure: &[u8], sets: &[u8]) -> Result<Self, ReuseError> {
         let closure = read_records(name, closure)?;
         let texts: BTreeMap<String, Vec<String>> =
@@ -50,13 +54,49 @@ impl Pin {
     }
 }
 
+/// Reads draws: an object of draws, each an object of projects with `sets` and `app_nar_size_bytes`.
+pub fn read_draws(document: &str, bytes: &[u8]) -> Result<Draws, ReuseError> {
+    let records = serde_json::from_slice(bytes).map_err(|source| ReuseError::Json {
+        document: document.to_owned(),
+        expected: "an object of draws, each an object of projects",
+        source,
+    })?;
+    Ok(draws_of(records))
+}
+
+pub(crate) fn draws_of(records: DrawRecords) -> Draws {
+    let project = |(name, record): (String, ProjectRecord)| Project {
+        name,
+        sets: record.sets,
+        app_nar_size_bytes: record.app_nar_size_bytes,
+    };
+    records
+        .into_iter()
+        .map(|(draw, projects)| (draw, projects.into_iter().map(project).collect()))
+        .collect()
+}
+
+pub(crate) fn draw_records(draws: &Draws) -> DrawRecords {
+    let record = |project: &Project| {
+        let record = ProjectRecord {
+            sets: project.sets.clone(),
+            app_nar_size_bytes: project.app_nar_size_bytes,
+        };
+        (project.name.clone(), record)
+    };
+    draws
+        .iter()
+        .map(|(draw, projects)| (draw.clone(), projects.iter().map(record).collect()))
+        .collect()
+}
+
 fn read_records(name: &str, bytes: &[u8]) -> Result<Closure, ReuseError> {
     let records = match serde_json::from_slice::<Vec<Record>>(bytes) {
         Ok(records) if records.iter().any(|record| record.nar_hash.is_none()) => records,
         _ => {
             return read_closure(bytes).map_err(|source| ReuseError::ReadClosure {
                 document: name.to_owned(),
-                source,
+                source: Box::new(source),
             });
         }
     };
@@ -69,32 +109,8 @@ fn read_records(name: &str, bytes: &[u8]) -> Result<Closure, ReuseError> {
     }
     Closure::new(store_dir, infos).map_err(|source| ReuseError::Closure {
         document: name.to_owned(),
-        source,
+        source: Box::new(source),
     })
-}
-
-/// Reads one draw of projects: an object of draws, each an object of projects with `sets` and `app_nar_size_bytes`.
-pub fn read_projects(document: &str, bytes: &[u8], draw: &str) -> Result<Vec<Project>, ReuseError> {
-    let mut draws: BTreeMap<String, BTreeMap<String, ProjectRecord>> =
-        serde_json::from_slice(bytes).map_err(|source| ReuseError::Json {
-            document: document.to_owned(),
-            expected: "an object of draws, each an object of projects",
-            source,
-        })?;
-    let Some(projects) = draws.remove(draw) else {
-        let known: Vec<String> = draws.keys().map(|name| format!("`{name}`")).collect();
-        return Err(ReuseError::UnknownDraw {
-            document: document.to_owned(),
-            draw: draw.to_owned(),
-            known: known.join(", "),
-        });
-    };
-    let project = |(name, record): (String, ProjectRecord)| Project {
-        name,
-        sets: record.sets,
-        app_nar_size_bytes: record.app_nar_size_bytes,
-    };
-    Ok(projects.into_iter().map(project).collect())
 }
 
 fn parse_all(

@@ -280,7 +280,7 @@ impl<'a> Runner<'a> {
     }
 
     fn cannot_pack(&self, pin: &Pin, image: &str, source: PackError) -> ReuseError {
-        ReuseError::Pack {
+        ReuseError::Plan {
             planner: self.run.planner.clone(),
             image: image.to_owned(),
             pin: pin.name.clone(),
