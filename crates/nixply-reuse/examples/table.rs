@@ -3,7 +3,7 @@
 
 use nixply_reuse::{Fleet, Images, Moved, Pin, Settings, Watch, planners, read_draws, replay};
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -74,7 +74,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         "ms"
     );
     let ratio = |moved: Moved| moved.ratio().unwrap_or(f64::NAN);
-    let planners = planners::all(max_layers.parse()?);
+    let max_layers = max_layers.parse()?;
+    let planners = planners::names()
+        .filter_map(|name| planners::planner(name, max_layers, None))
+        .collect();
     for run in replay(
         &fleet,
         planners,
@@ -109,7 +112,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Clock(Instant);
 
 impl Watch for Clock {
-    fn now(&mut self) -> Duration {
-        self.0.elapsed()
+    fn now_nanos(&mut self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }

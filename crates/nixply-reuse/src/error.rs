@@ -1,6 +1,6 @@
 //! What can go wrong in the laboratory.
 
-use nixply_pack::PackError;
+use nixply_pack::{CatalogError, PackError};
 use nixply_store::{ClosureError, ReadError, StoreDirError, StorePath, StorePathError};
 
 /// Why a fleet could not be read or replayed.
@@ -103,7 +103,7 @@ pub enum ReuseError {
         pin: String,
         /// Why.
         #[source]
-        source: PackError,
+        source: Box<CatalogError>,
     },
     /// A planner could not plan an image.
     #[error("`{planner}` cannot plan image `{image}` of pin `{pin}`")]

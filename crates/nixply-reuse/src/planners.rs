@@ -1,7 +1,7 @@
 //! The planners that the laboratory compares.
 
 use crate::fleet::Pin;
-use nixply_pack::{Budget, PackError, PackOptions, Packer, pack};
+use nixply_pack::{Budget, Catalog, CatalogError, PackError, PackOptions, Packer, pack};
 use nixply_store::{Closure, PathIdx, StorePath};
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub trait Planner {
     fn max_layers(&self) -> Option<usize>;
 
     /// A new pin begins: a planner that knows the fleet looks at its sets here.
-    fn begin_pin(&mut self, pin: &Pin) -> Result<(), PackError>;
+    fn begin_pin(&mut self, pin: &Pin) -> Result<(), CatalogError>;
 
     /// Plans the next version of an image. `own` are the image's own paths, where they are known.
     fn plan(
@@ -36,26 +36,90 @@ pub trait Planner {
     ) -> Result<Layers, PackError>;
 }
 
-/// A packer as it is.
-#[derive(Debug)]
-struct Plain {
-    packer: Packer,
-    max_layers: Option<usize>,
-    /// The last plan of each image, where the packer is to keep layers of it.
-    prior: Option<BTreeMap<String, Vec<Vec<StorePath>>>>,
+/// A packer and what it is given beside the closure.
+#[derive(Debug, Clone, Copy)]
+struct Recipe {
     name: &'static str,
+    packer: Packer,
+    /// Whether it gets the plan of the image's version before.
+    takes_prior: bool,
 }
 
-impl Planner for Plain {
+const RECIPES: [Recipe; 9] = [
+    Recipe::plain(Packer::Solo),
+    Recipe::plain(Packer::Fleet),
+    Recipe::with_prior("solo+prior", Packer::Solo),
+    Recipe::with_prior("fleet+prior", Packer::Fleet),
+    Recipe::plain(Packer::AutoLayer),
+    Recipe::plain(Packer::Popularity),
+    Recipe::plain(Packer::Nix2container),
+    Recipe::plain(Packer::Size),
+    Recipe::plain(Packer::PerPath),
+];
+
+impl Recipe {
+    const fn plain(packer: Packer) -> Self {
+        Self {
+            name: packer.name(),
+            packer,
+            takes_prior: false,
+        }
+    }
+
+    const fn with_prior(name: &'static str, packer: Packer) -> Self {
+        Self {
+            name,
+            packer,
+            takes_prior: true,
+        }
+    }
+}
+
+/// The names of all planners, in the order of tables.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    RECIPES.iter().map(|recipe| recipe.name)
+}
+
+/// A planner by name, for images of at most so many layers of store paths; none where no planner has the name.
+///
+/// `level` is the level of the catalogs of planners that make one; none: they propose one at the first pin and keep it.
+#[must_use]
+pub fn planner(name: &str, max_layers: usize, level: Option<u32>) -> Option<Box<dyn Planner>> {
+    let recipe = RECIPES.into_iter().find(|recipe| recipe.name == name)?;
+    Some(Box::new(PackerPlanner {
+        recipe,
+        max_layers: (recipe.packer != Packer::PerPath).then_some(max_layers),
+        level,
+        catalog: None,
+        prior: BTreeMap::new(),
+    }))
+}
+
+#[derive(Debug)]
+struct PackerPlanner {
+    recipe: Recipe,
+    max_layers: Option<usize>,
+    level: Option<u32>,
+    /// The catalog of the pin.
+    catalog: Option<Catalog>,
+    /// The last plan of each image.
+    prior: BTreeMap<String, Vec<Vec<StorePath>>>,
+}
+
+impl Planner for PackerPlanner {
     fn name(&self) -> &str {
-        self.name
+        self.recipe.name
     }
 
     fn max_layers(&self) -> Option<usize> {
         self.max_layers
     }
 
-    fn begin_pin(&mut self, _: &Pin) -> Result<(), PackError> {
+    fn begin_pin(&mut self, pin: &Pin) -> Result<(), CatalogError> {
+        if self.recipe.packer == Packer::Fleet {
+            let level = self.level.unwrap_or(4);
+            self.catalog = Some(Catalog::new(&pin.closure, &pin.sets, level)?);
+        }
         Ok(())
     }
 
@@ -66,10 +130,10 @@ impl Planner for Plain {
         own: &[PathIdx],
     ) -> Result<Layers, PackError> {
         let layers = self.plan_apart(image, closure, own)?;
-        if let Some(prior) = &mut self.prior {
+        if self.recipe.takes_prior {
             let path = |idx: &PathIdx| closure.info(*idx).path.clone();
             let paths = layers.iter().map(|layer| layer.iter().map(path).collect());
-            prior.insert(image.to_owned(), paths.collect());
+            self.prior.insert(image.to_owned(), paths.collect());
         }
         Ok(layers)
     }
@@ -84,37 +148,16 @@ impl Planner for Plain {
             max_layers: self.max_layers.unwrap_or(usize::MAX),
             reserved_layers: 0,
         };
-        let mut options = PackOptions::new(self.packer, budget);
-        if matches!(self.packer, Packer::Solo | Packer::Fleet) {
+        let mut options = PackOptions::new(self.recipe.packer, budget);
+        if matches!(self.recipe.packer, Packer::Solo | Packer::Fleet) {
             options.volatile = own;
         }
-        if let Some(prior) = self.prior.as_ref().and_then(|prior| prior.get(image)) {
+        options.catalog = self.catalog.as_ref();
+        if let Some(prior) = self.prior.get(image) {
             options.prior = prior;
         }
         let packing = pack(closure, &options)?;
-        Ok(packing
-            .layers
-            .into_iter()
-            .map(|layer| layer.paths)
-            .collect())
+        let layers = packing.layers.into_iter();
+        Ok(layers.map(|layer| layer.paths).collect())
     }
-}
-
-/// Every planner, for images of at most so many layers of store paths.
-#[must_use]
-pub fn all(max_layers: usize) -> Vec<Box<dyn Planner>> {
-    Packer::ALL
-        .into_iter()
-        .filter(|packer| *packer != Packer::Fleet)
-        .map(|packer| {
-            let max_layers = (packer != Packer::PerPath).then_some(max_layers);
-            let plain = Plain {
-                packer,
-                max_layers,
-                prior: None,
-                name: packer.name(),
-            };
-            Box::new(plain) as Box<dyn Planner>
-        })
-        .collect()
 }

@@ -7,7 +7,6 @@ use crate::planners::Planner;
 use crate::run::{Run, Runner};
 use nixply_store::StorePath;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// What a replay does beside following the pins.
 #[derive(Debug, Clone)]
@@ -35,8 +34,8 @@ impl Default for Settings {
 
 /// Looks on while a fleet is replayed: gives the time, hears of progress.
 pub trait Watch {
-    /// The time since some moment that stays the same.
-    fn now(&mut self) -> Duration;
+    /// The time since some moment that stays the same, in nanoseconds.
+    fn now_nanos(&mut self) -> u64;
 
     /// A pin begins.
     fn pin_begins(&mut self, _pin: &str) {}
@@ -47,8 +46,8 @@ pub trait Watch {
 pub struct NoClock;
 
 impl Watch for NoClock {
-    fn now(&mut self) -> Duration {
-        Duration::ZERO
+    fn now_nanos(&mut self) -> u64 {
+        0
     }
 }
 

@@ -12,7 +12,6 @@ use nixply_pack::PackError;
 use nixply_store::PathIdx;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 /// What a fleet moved under one planner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -127,15 +126,15 @@ impl<'a> Runner<'a> {
     ) -> Result<(), ReuseError> {
         self.pin_idx = pin_idx;
         self.of_pin.clear();
-        let start = watch.now();
+        let start = watch.now_nanos();
         self.planner
             .begin_pin(pin)
             .map_err(|source| ReuseError::Catalog {
                 planner: self.run.planner.clone(),
                 pin: pin.name.clone(),
-                source,
+                source: Box::new(source),
             })?;
-        add_nanos(&mut self.run.catalog_nanos, start, watch.now());
+        add_nanos(&mut self.run.catalog_nanos, start, watch.now_nanos());
         Ok(())
     }
 
@@ -148,9 +147,9 @@ impl<'a> Runner<'a> {
         is_deploy: bool,
         watch: &mut dyn Watch,
     ) -> Result<(), ReuseError> {
-        let start = watch.now();
+        let start = watch.now_nanos();
         let layers = self.plan(pin, image, version)?;
-        add_nanos(&mut self.run.plan_nanos, start, watch.now());
+        add_nanos(&mut self.run.plan_nanos, start, watch.now_nanos());
         self.run.plans += 1;
         let stack = self.stack(version, &layers);
         let push = self.push(&stack);
@@ -297,7 +296,6 @@ fn pull(ledger: &Ledger, host: &Stack, image: &Stack) -> Moved {
     }
 }
 
-fn add_nanos(sum: &mut u64, start: Duration, end: Duration) {
-    let nanos = u64::try_from(end.saturating_sub(start).as_nanos()).unwrap_or(u64::MAX);
-    *sum = sum.saturating_add(nanos);
+fn add_nanos(sum: &mut u64, start: u64, end: u64) {
+    *sum = sum.saturating_add(end.saturating_sub(start));
 }
