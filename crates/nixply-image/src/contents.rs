@@ -327,7 +327,12 @@ mod tests {
         assert_eq!(held(customisation), LayerHolds::RootFiles(Vec::new()));
         let base = "store paths: ['0123abcd/layer.tar']";
         assert_eq!(held(base), LayerHolds::Unknown(Some(base.to_owned())));
-        for odd in ["store paths: []", "store paths: ['", "store paths: [a]", "nix2container"] {
+        for odd in [
+            "store paths: []",
+            "store paths: ['",
+            "store paths: [a]",
+            "nix2container",
+        ] {
             assert_eq!(held(odd), LayerHolds::Unknown(Some(odd.to_owned())));
         }
     }

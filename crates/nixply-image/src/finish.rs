@@ -111,3 +111,9 @@ pub fn store_paths_of_history(history: &History) -> Option<Vec<String>> {
     let names = history.comment.as_deref()?.strip_prefix(STORE_PATHS)?;
     serde_json::from_str(names).ok()
 }
+
+/// The root files that a layer's history entry names, as nixply writes it; none for other layers.
+pub(crate) fn root_files_of_history(history: &History) -> Option<Vec<String>> {
+    let names = history.comment.as_deref()?.strip_prefix(ROOT_FILES)?;
+    serde_json::from_str(names).ok()
+}

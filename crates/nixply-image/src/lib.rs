@@ -13,14 +13,23 @@
 //! * A plan written as JSON and read back is the same plan (`nixply.plan/1`, a contract; see `docs/plan.md`).
 //! * Nothing here prints, reads the environment or knows a concrete registry.
 
+mod compare;
+mod contents;
 mod finish;
+mod package;
 mod plan;
 mod planned_image;
 mod planning;
 mod root_file;
 mod spec;
 
+pub use compare::{
+    Change, ChangeKind, Comparison, ConfigChange, Identity, LayerComparison, LayerFate, Traffic,
+    compare,
+};
+pub use contents::{HeldPath, ImageContents, LayerHolds, LayerOutline, SizeMeasure};
 pub use finish::{DEFAULT_CREATED, finish, store_paths_of_history};
+pub use package::{Package, compare_versions};
 pub use plan::{LayerFormatRecord, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath};
 pub use planned_image::PlannedImage;
 pub use planning::{DEFAULT_MAX_LAYERS, PlanOptions, PlanningError, plan_image};

@@ -5,8 +5,26 @@ use std::cmp::Ordering;
 /// Outputs that nixpkgs puts behind the version of a name (`glibc-2.40-bin`). The list is closed, because versions end
 /// in words, too: `bash-4.4-p23`, `openjdk-8u222-ga`, `foo-1.0-rc`.
 const OUTPUTS: [&str; 20] = [
-    "bin", "data", "debug", "dev", "devdoc", "devman", "dist", "doc", "info", "installedTests",
-    "jre", "lib", "libgcc", "login", "man", "mount", "out", "py", "static", "tools",
+    "bin",
+    "data",
+    "debug",
+    "dev",
+    "devdoc",
+    "devman",
+    "dist",
+    "doc",
+    "info",
+    "installedTests",
+    "jre",
+    "lib",
+    "libgcc",
+    "login",
+    "man",
+    "mount",
+    "out",
+    "py",
+    "static",
+    "tools",
 ];
 
 /// A store path's name in two parts, as `builtins.parseDrvName` splits it: the version starts behind the first dash that
@@ -86,13 +104,20 @@ pub fn compare_versions(a: &str, b: &str) -> Ordering {
 pub(crate) fn version_parts(version: &str) -> impl Iterator<Item = &str> {
     version
         .split(['.', '-'])
-        .flat_map(|part| part.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()))
+        .flat_map(|part| {
+            part.as_bytes()
+                .chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit())
+        })
         // The cuts lie at ASCII digits, so every run is text.
         .filter_map(|run| std::str::from_utf8(run).ok())
 }
 
 fn compare_parts(a: &str, b: &str) -> Ordering {
-    let is_number = |part: &str| part.bytes().next().is_some_and(|first| first.is_ascii_digit());
+    let is_number = |part: &str| {
+        part.bytes()
+            .next()
+            .is_some_and(|first| first.is_ascii_digit())
+    };
     if a == b {
         return Ordering::Equal;
     }
@@ -137,7 +162,11 @@ mod tests {
             ("-1", "", "1"),
         ] {
             let found = Package::of_name(name);
-            assert_eq!((found.name.as_str(), found.version.as_str()), (package, version), "{name}");
+            assert_eq!(
+                (found.name.as_str(), found.version.as_str()),
+                (package, version),
+                "{name}"
+            );
         }
     }
 
@@ -159,10 +188,23 @@ mod tests {
             ("0.7", "0.10"),
             ("1", "99999999999999999999999999"),
         ] {
-            assert_eq!(compare_versions(less, more), Ordering::Less, "{less} {more}");
-            assert_eq!(compare_versions(more, less), Ordering::Greater, "{less} {more}");
+            assert_eq!(
+                compare_versions(less, more),
+                Ordering::Less,
+                "{less} {more}"
+            );
+            assert_eq!(
+                compare_versions(more, less),
+                Ordering::Greater,
+                "{less} {more}"
+            );
         }
-        for (a, b) in [("2.3.1", "2.3.1"), ("2.3.1", "2.3-1"), ("007", "7"), ("", ".")] {
+        for (a, b) in [
+            ("2.3.1", "2.3.1"),
+            ("2.3.1", "2.3-1"),
+            ("007", "7"),
+            ("", "."),
+        ] {
             assert_eq!(compare_versions(a, b), Ordering::Equal, "{a} {b}");
         }
     }
