@@ -28,8 +28,15 @@ pub(crate) struct Request<'a> {
 
 /// Plans the image that the command line asks for.
 pub(crate) fn plan(request: &Request<'_>) -> Result<Plan, CliError> {
-    let mut plan = match read_input(request.image)? {
-        Input::Plan(plan) => replan(*plan, request)?,
+    plan_with_closure(request).map(|(plan, _)| plan)
+}
+
+/// The same with the closure that was planned, which a plan that was read does not have.
+pub(crate) fn plan_with_closure(
+    request: &Request<'_>,
+) -> Result<(Plan, Option<Closure>), CliError> {
+    let (mut plan, closure) = match read_input(request.image)? {
+        Input::Plan(plan) => (replan(*plan, request)?, None),
         Input::Closure(closure) => {
             plan_spec(Some(closure), ImageSpec::empty(), Path::new("."), request)?
         }
@@ -48,7 +55,7 @@ pub(crate) fn plan(request: &Request<'_>) -> Result<Plan, CliError> {
             plan.layers.len()
         ));
     }
-    Ok(plan)
+    Ok((plan, closure))
 }
 
 /// A plan decides the layers already; what a container runs and how layers are compressed can still be changed.
@@ -89,7 +96,7 @@ fn plan_spec(
     spec: ImageSpec,
     base: &Path,
     request: &Request<'_>,
-) -> Result<Plan, CliError> {
+) -> Result<(Plan, Option<Closure>), CliError> {
     let options = &request.options.plan;
     let roots = if options.roots.is_empty() {
         &spec.roots
@@ -155,13 +162,14 @@ fn plan_spec(
         annotations,
         tool: Some(environment::tool()),
     };
-    plan_image(closure.as_ref(), options).map_err(|error| {
+    let plan = plan_image(closure.as_ref(), options).map_err(|error| {
         let status = match error {
             PlanningError::Pack(_) => ExitStatus::Failed,
             _ => ExitStatus::Input,
         };
         CliError::from_error(status, &error)
-    })
+    })?;
+    Ok((plan, closure))
 }
 
 /// Whose mistake a wrong word is: the command line's or the specification's.

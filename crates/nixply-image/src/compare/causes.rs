@@ -71,14 +71,14 @@ impl<'a> Causes<'a> {
         let causes: Vec<usize> = (0..changes.len())
             .filter(|&idx| changes[idx].is_cause())
             .collect();
-        let changed = self.changed_in_order();
+        let in_order = self.changed_in_order();
         let sources: Vec<LayerSources> = layers
             .iter()
             .zip(outlines)
             .map(|(layer, outline)| self.sources(layer, outline))
             .collect();
         for batch in causes.chunks(CAUSES_A_PASS) {
-            let behind = self.behind(changes, batch, &changed);
+            let behind = self.behind(changes, batch, &in_order);
             let named = |mask: u64| (0..batch.len()).filter(move |bit| mask >> bit & 1 == 1);
             for (idx, change) in changes.iter_mut().enumerate() {
                 if !change.is_cause() {
@@ -139,7 +139,7 @@ impl<'a> Causes<'a> {
             .collect()
     }
 
-    fn behind(&self, changes: &[Change], batch: &[usize], changed: &[(PathIdx, usize)]) -> Behind {
+    fn behind(&self, changes: &[Change], batch: &[usize], in_order: &[(PathIdx, usize)]) -> Behind {
         let n_paths = self.references.map_or(0, |closure| closure.paths().len());
         let mut behind = Behind {
             changes: vec![0; changes.len()],
@@ -149,7 +149,7 @@ impl<'a> Causes<'a> {
             behind.changes[cause] |= 1 << bit;
         }
         if let Some(closure) = self.references {
-            for &(idx, change) in changed {
+            for &(idx, change) in in_order {
                 let own = batch.binary_search(&change).map_or(0, |bit| 1 << bit);
                 let below = closure
                     .references(idx)
