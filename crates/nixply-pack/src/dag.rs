@@ -10,6 +10,22 @@ pub(crate) struct Neighbours {
 }
 
 impl Neighbours {
+    /// The lists of all nodes, in order.
+    pub(crate) fn collect<L: IntoIterator<Item = u32>>(lists: impl Iterator<Item = L>) -> Self {
+        let mut starts = vec![0];
+        let mut targets = Vec::new();
+        for list in lists {
+            targets.extend(list);
+            starts.push(targets.len());
+        }
+        Self { starts, targets }
+    }
+
+    /// The number of nodes.
+    pub(crate) fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
     /// The neighbours of a node, ascending.
     pub(crate) fn of(&self, node: u32) -> &[u32] {
         let node = node as usize;

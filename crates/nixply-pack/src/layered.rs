@@ -1,10 +1,11 @@
 //! The `solo` and `fleet` packers, with or without a prior image.
 
 use crate::anchor;
-use crate::dag::{Dag, Walk};
+use crate::dag::Dag;
 use crate::facts::Facts;
 use crate::fill::{Filled, Group, Leftovers, fill};
 use crate::hosts::hosts;
+use crate::reach::source_counts;
 use crate::volatile::{self, Volatile};
 use crate::{Catalog, LayerReason, PackOptions, PackedLayer, Packer, Packing, Rider};
 use nixply_store::{Closure, PathIdx};
@@ -151,19 +152,12 @@ fn bit_length(number: u64) -> u32 {
 
 /// For each path how many paths use it, directly or not, volatile ones left out.
 fn users_besides(dag: &Dag, volatile: &Volatile) -> Vec<u32> {
-    let mut out = vec![0; dag.len()];
-    let mut walk = Walk::new(dag.len());
-    for path in dag.nodes() {
-        walk.from(&[path], &dag.users);
-        out[path as usize] = u32::try_from(
-            walk.met
-                .iter()
-                .filter(|&&user| user != path && volatile[user as usize].is_none())
-                .count(),
-        )
-        .unwrap_or(0);
-    }
-    out
+    // The path itself is among its users where it is not volatile.
+    let counted = |path: u32| volatile[path as usize].is_none();
+    let counts = source_counts(&dag.references, &dag.users, counted);
+    (dag.nodes().zip(counts))
+        .map(|(path, count)| count - u32::from(counted(path)))
+        .collect()
 }
 
 struct Planner<'a> {

@@ -39,6 +39,7 @@ mod nix2container;
 mod packer;
 mod packing;
 mod popularity;
+mod reach;
 mod size;
 mod volatile;
 mod wide_sums;

@@ -12,13 +12,15 @@
 
 use crate::dag::Dag;
 use crate::names::moved_hash_ranks;
-use crate::wide_sums::sums_over_ancestors;
+use crate::reach::Reach;
+use crate::wide_sums::sums_over_sources;
 use nixply_store::Closure;
 use num_bigint::BigUint;
 
 /// Every path, most popular first.
 pub(crate) fn order(closure: &Closure, dag: &Dag) -> Vec<u32> {
-    let popularity = sums_over_ancestors(dag, &walks_from_roots(dag));
+    let mut reach = Reach::new(&dag.references, &dag.users);
+    let popularity = sums_over_sources(&mut reach, &walks_from_roots(dag));
     let ranks = moved_hash_ranks(closure);
     let mut order: Vec<u32> = dag.nodes().collect();
     order.sort_unstable_by(|&a, &b| {

@@ -1,20 +1,22 @@
-//! Sums of large numbers over the ancestors of every node.
+//! Sums of large numbers over the sources of every node ([`Reach`]).
 //!
-//! Ancestor sets overlap, so their sums do not add up along edges: a node needs the set, not its users' sums. Sets of
-//! all nodes at once would be n² bits. Instead ancestors are taken in blocks of 256: one pass down the graph gives each
-//! node the members of the block above it as a mask, and tables of partial sums turn a mask into a sum eight members at
-//! a time. Cost: (n / 256)·(n + m) steps over masks and n² / 16 additions at most; nodes with an empty mask cost
-//! nothing. Memory: n masks and n sums.
+//! Numbers that count ways through a graph are exponential in its depth, but in a closure few or none of them need more
+//! than 64 bits. So nodes are split: as many of the least values as fit into 64 bits together belong to *narrow* nodes,
+//! the others to *wide* ones. A value is at least as great as each value above it in the graph, so all sources of a
+//! narrow node are narrow, and its sum is one word. Sums of wide values are taken apart from the others, at full width.
+//!
+//! Within a block of columns a node's part of the sum is that of its base plus what its mask has more, added up one by
+//! one, or where there is much of it eight at a time from tables of all sets of eight columns.
 
-use crate::dag::Dag;
+use crate::reach::{Block, Reach};
 use num_bigint::BigUint;
 use std::cmp::Ordering;
 
-/// Words of 64 members in a block: a node's mask is half a cache line.
-const BLOCK_WORDS: usize = 4;
-const BLOCK_MEMBERS: usize = BLOCK_WORDS * 64;
 /// One table entry for each set of members of one byte of a mask.
 const BYTE_SETS: usize = 256;
+
+/// Up to so many bits of a mask's word are added one by one.
+const FEW_BITS: u32 = 8;
 
 /// Non-negative numbers of one width, one per node.
 #[derive(Debug)]
@@ -38,99 +40,163 @@ impl WideNumbers {
         &self.values[start..start + self.digits]
     }
 
+    fn of_mut(&mut self, node: u32) -> &mut [u64] {
+        let start = node as usize * self.digits;
+        &mut self.values[start..start + self.digits]
+    }
+
     /// Orders two nodes by their numbers.
     pub(crate) fn compare(&self, a: u32, b: u32) -> Ordering {
         self.of(a).iter().rev().cmp(self.of(b).iter().rev())
     }
 }
 
-/// For each node the sum of `values` over itself and every node from which it can be reached.
-pub(crate) fn sums_over_ancestors(dag: &Dag, values: &[BigUint]) -> WideNumbers {
-    let users_first = &dag.users_first;
+/// For each node the sum of `values` over its sources. A value is at least as great as that of each source.
+pub(crate) fn sums_over_sources(reach: &mut Reach, values: &[BigUint]) -> WideNumbers {
+    let narrow_max = narrow_max(values);
+    let is_narrow = |node: u32| values[node as usize] <= narrow_max;
+    let len = u32::try_from(reach.node_at().len()).unwrap_or(u32::MAX);
+    let (narrow, wide): (Vec<u32>, Vec<u32>) =
+        (0..len).partition(|&at| is_narrow(reach.node_at()[at as usize]));
     // No sum exceeds the sum over all nodes, so its width is enough for each of them.
-    let total: BigUint = values.iter().sum();
-    let digits = total.to_u64_digits().len().max(1);
-    let mut sums = WideNumbers::zeros(digits, dag.len());
-
-    let mut place = vec![0; dag.len()];
-    for (position, &node) in users_first.iter().enumerate() {
-        place[node as usize] = position;
-    }
-    // Users by place in `users_first`, so that masks are read and written in one direction.
-    let users: Vec<Vec<usize>> = users_first
-        .iter()
-        .map(|&node| {
-            dag.users
-                .of(node)
-                .iter()
-                .map(|&u| place[u as usize])
-                .collect()
-        })
-        .collect();
-
-    let mut masks = vec![[0_u64; BLOCK_WORDS]; users_first.len()];
-    for (block, members) in users_first.chunks(BLOCK_MEMBERS).enumerate() {
-        let first = block * BLOCK_MEMBERS;
-        // Nothing before the block can be reached from it.
-        masks[first.saturating_sub(BLOCK_MEMBERS)..first].fill([0; BLOCK_WORDS]);
-        for position in first..users_first.len() {
-            let mut mask = [0; BLOCK_WORDS];
-            for &user in &users[position] {
-                for (word, above) in mask.iter_mut().zip(masks[user]) {
-                    *word |= above;
-                }
-            }
-            let member = position - first;
-            if member < BLOCK_MEMBERS {
-                mask[member / 64] |= 1 << (member % 64);
-            }
-            masks[position] = mask;
-        }
-        for (word, members) in members.chunks(64).enumerate() {
-            let tables = byte_tables(members, values, digits);
-            for (position, &node) in users_first.iter().enumerate().skip(first) {
-                let mask = masks[position][word];
-                if mask != 0 {
-                    let start = node as usize * digits;
-                    add_members(&mut sums.values[start..start + digits], mask, &tables);
-                }
-            }
-        }
-    }
+    let digits = if wide.is_empty() {
+        1
+    } else {
+        let total: BigUint = values.iter().sum();
+        total.to_u64_digits().len()
+    };
+    let mut sums = WideNumbers::zeros(digits, values.len());
+    add_sums(reach, &narrow, 1, values, &mut sums);
+    add_sums(reach, &wide, digits, values, &mut sums);
     sums
 }
 
-/// For each byte of a word of members and each set of its eight members, the sum of their values.
-fn byte_tables(members: &[u32], values: &[BigUint], digits: usize) -> Vec<u64> {
-    let mut tables = vec![0; members.len().div_ceil(8) * BYTE_SETS * digits];
-    for (byte, members) in members.chunks(8).enumerate() {
-        let table = &mut tables[byte * BYTE_SETS * digits..][..BYTE_SETS * digits];
-        for set in 1..1 << members.len() {
-            let least = usize::try_from(u32::trailing_zeros(set)).unwrap_or(0);
-            let value = values[members[least] as usize].to_u64_digits();
-            let set = set as usize;
-            let (smaller, from_set) = table.split_at_mut(set * digits);
-            let sum = &mut from_set[..digits];
-            sum.copy_from_slice(&smaller[(set & (set - 1)) * digits..][..digits]);
-            add(sum, &value);
+/// The greatest value such that all values up to it add up in 64 bits; 0 where there is none.
+fn narrow_max(values: &[BigUint]) -> BigUint {
+    let mut ascending: Vec<u64> = values
+        .iter()
+        .filter_map(|value| u64::try_from(value).ok())
+        .collect();
+    ascending.sort_unstable();
+    let mut sum: u64 = 0;
+    let mut max = 0;
+    for equal in ascending.chunk_by(|a, b| a == b) {
+        let added = (equal[0].checked_mul(equal.len() as u64)).and_then(|all| sum.checked_add(all));
+        match added {
+            Some(added) => (sum, max) = (added, equal[0]),
+            None => break,
         }
     }
-    tables
+    BigUint::from(max)
 }
 
-/// Adds the values of the members in a mask.
-fn add_members(sum: &mut [u64], mask: u64, tables: &[u64]) {
-    let table_len = BYTE_SETS * sum.len();
-    for (set, table) in mask.to_le_bytes().into_iter().zip(tables.chunks(table_len)) {
-        if set != 0 {
-            let entry = usize::from(set) * sum.len();
-            add(sum, &table[entry..entry + sum.len()]);
+/// Adds to each node's sum the values of its sources among `columns`, whose sums have at most `digits` digits.
+fn add_sums(
+    reach: &mut Reach,
+    columns: &[u32],
+    digits: usize,
+    values: &[BigUint],
+    sums: &mut WideNumbers,
+) {
+    let node_at = reach.node_at().to_vec();
+    let node_of = |at: u32| node_at[at as usize];
+    // By place; what is left over from an earlier block is not read.
+    let mut parts = WideNumbers::zeros(digits, node_at.len());
+    reach.for_each_block(columns, |columns, block| {
+        let mut of_columns = WideNumbers::zeros(digits, columns.len());
+        for (number, &column) in (0..).zip(columns) {
+            let digits = values[node_of(column) as usize].iter_u64_digits();
+            for (to, digit) in of_columns.of_mut(number).iter_mut().zip(digits) {
+                *to = digit;
+            }
+        }
+        let tables = ByteTables::new(of_columns);
+        for &at in block.reached {
+            let part = part(&block, at, &tables, &mut parts);
+            add(sums.of_mut(node_of(at)), part);
+        }
+    });
+}
+
+/// Works out the part that a block adds to the sum of one of the places that it reaches; those above are done.
+fn part<'p>(
+    block: &Block<'_>,
+    at: u32,
+    tables: &ByteTables,
+    parts: &'p mut WideNumbers,
+) -> &'p [u64] {
+    let row = &block.rows[at as usize];
+    let mut more = row.mask;
+    let digits = parts.digits;
+    let start = at as usize * digits;
+    match row.base() {
+        Some(base) => {
+            for (bits, of_base) in more.iter_mut().zip(block.rows[base].mask) {
+                *bits &= !of_base;
+            }
+            let base = base * digits;
+            parts.values.copy_within(base..base + digits, start);
+        }
+        None => parts.values[start..start + digits].fill(0),
+    }
+    let part = &mut parts.values[start..start + digits];
+    for (word, bits) in more.into_iter().enumerate() {
+        if bits != 0 {
+            tables.add_members(part, word, bits);
+        }
+    }
+    part
+}
+
+/// Sums of columns, ready for all sets of columns that share a byte of a mask.
+struct ByteTables {
+    columns: WideNumbers,
+    /// For each byte of a mask and each set of its eight columns, the sum of their values.
+    sums: Vec<u64>,
+}
+
+impl ByteTables {
+    fn new(columns: WideNumbers) -> Self {
+        let digits = columns.digits;
+        let mut sums = vec![0; (columns.values.len() / digits).div_ceil(8) * BYTE_SETS * digits];
+        let tables = sums.chunks_exact_mut(BYTE_SETS * digits);
+        for (table, members) in tables.zip(columns.values.chunks(8 * digits)) {
+            for set in 1..1_usize << (members.len() / digits) {
+                let least = set.trailing_zeros() as usize * digits;
+                let (smaller, from_set) = table.split_at_mut(set * digits);
+                let sum = &mut from_set[..digits];
+                sum.copy_from_slice(&smaller[(set & (set - 1)) * digits..][..digits]);
+                add(sum, &members[least..least + digits]);
+            }
+        }
+        Self { columns, sums }
+    }
+
+    /// Adds the values of the columns whose bits are set in a word of a mask.
+    fn add_members(&self, sum: &mut [u64], word: usize, mut bits: u64) {
+        if bits.count_ones() <= FEW_BITS {
+            while bits != 0 {
+                let column = (word * 64 + bits.trailing_zeros() as usize) * sum.len();
+                add(sum, &self.columns.values[column..column + sum.len()]);
+                bits &= bits - 1;
+            }
+            return;
+        }
+        for (byte, set) in bits.to_le_bytes().into_iter().enumerate() {
+            if set != 0 {
+                let entry = ((word * 8 + byte) * BYTE_SETS + usize::from(set)) * sum.len();
+                add(sum, &self.sums[entry..entry + sum.len()]);
+            }
         }
     }
 }
 
 /// Adds `value` to `sum`, which is wide enough for the result.
 fn add(sum: &mut [u64], value: &[u64]) {
+    if let ([sum], [value]) = (&mut *sum, value) {
+        *sum = sum.wrapping_add(*value);
+        return;
+    }
     let mut carry = false;
     let padded = value.iter().copied().chain(std::iter::repeat(0));
     for (digit, value) in sum.iter_mut().zip(padded) {
