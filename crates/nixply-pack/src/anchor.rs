@@ -2,6 +2,7 @@
 
 use crate::facts::Facts;
 use crate::fill::Group;
+use crate::volatile::Volatile;
 use nixply_store::{Closure, StorePath};
 use std::cmp::Reverse;
 
@@ -9,7 +10,7 @@ use std::cmp::Reverse;
 pub(crate) fn intact(
     closure: &Closure,
     facts: &Facts,
-    is_volatile: impl Fn(u32) -> bool,
+    volatile: &Volatile,
     prior: &[Vec<StorePath>],
 ) -> Vec<Group> {
     let mut taken = vec![false; closure.paths().len()];
@@ -22,7 +23,7 @@ pub(crate) fn intact(
         let Some(mut members) = members else { continue };
         members.sort_unstable();
         members.dedup();
-        let free = |&path: &u32| !taken[path as usize] && !is_volatile(path);
+        let free = |&path: &u32| !taken[path as usize] && !volatile.has(path);
         if members.is_empty() || !members.iter().all(free) {
             continue;
         }

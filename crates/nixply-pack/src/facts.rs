@@ -12,8 +12,8 @@ pub(crate) struct Facts {
     pub(crate) sizes: Vec<u64>,
     /// A path's place in the order by name, then structure, then store path.
     pub(crate) ranks: Vec<u32>,
-    /// |D|.
-    pub(crate) below: Vec<u32>,
+    /// How many references the longest chain of them has that starts at the path: what it needs decides, not who uses it.
+    pub(crate) heights: Vec<u32>,
 }
 
 /// A stable 64-bit hash of parts that cannot run into each other: SipHash-2-4 (Aumasson, Bernstein 2012) with the zero
@@ -56,29 +56,22 @@ impl Facts {
             .collect();
         Self {
             ranks: ranks(closure, dag, &sizes),
-            below: counts(dag),
+            heights: heights(dag),
             sizes,
         }
     }
 }
 
-fn counts(dag: &Dag) -> Vec<u32> {
-    let n = dag.len();
-    let words = n.div_ceil(64);
-    let mut sets = vec![vec![0_u64; words]; n];
-    let mut out = vec![0; n];
-    for &v in dag.users_first.iter().rev() {
-        let mut set = vec![0_u64; words];
-        set[v as usize / 64] |= 1 << (v % 64);
-        for &r in dag.references.of(v) {
-            for (a, b) in set.iter_mut().zip(&sets[r as usize]) {
-                *a |= b;
-            }
-        }
-        out[v as usize] = set.iter().map(|w| w.count_ones()).sum();
-        sets[v as usize] = set;
+fn heights(dag: &Dag) -> Vec<u32> {
+    let mut heights = vec![0; dag.len()];
+    for &path in dag.users_first.iter().rev() {
+        let below = dag.references.of(path).iter();
+        let tallest = below
+            .map(|&reference| heights[reference as usize] + 1)
+            .max();
+        heights[path as usize] = tallest.unwrap_or(0);
     }
-    out
+    heights
 }
 
 /// The order of all paths by (name, structure, store path).

@@ -103,7 +103,7 @@ pub(crate) fn fill(
 fn bucket(closure: &Closure, facts: &Facts, group: &Group, buckets: usize) -> usize {
     let top = group.members.iter().max_by_key(|&&path| {
         let path = path as usize;
-        (facts.below[path], Reverse(facts.ranks[path]))
+        (facts.heights[path], Reverse(facts.ranks[path]))
     });
     let package = top.map_or("", |&path| {
         closure.paths()[path as usize].path.package_and_version().0

@@ -1,13 +1,14 @@
 //! The `solo` and `fleet` packers, with or without a prior image.
+//!
+//! Both cut the closure into groups, give the largest a layer each, put the others together, and order the layers; they
+//! differ in the groups. `docs/packing.md` tells why.
 
-use crate::anchor;
 use crate::dag::Dag;
 use crate::facts::Facts;
 use crate::fill::{Filled, Group, Leftovers, fill};
-use crate::hosts::hosts;
-use crate::reach::source_counts;
-use crate::volatile::{self, Volatile};
-use crate::{Catalog, LayerReason, PackOptions, PackedLayer, Packer, Packing, Rider};
+use crate::groups::Grouping;
+use crate::volatile::Volatile;
+use crate::{Catalog, LayerReason, PackOptions, PackedLayer, Packer, Packing, Rider, anchor};
 use nixply_store::{Closure, PathIdx};
 use std::cmp::Reverse;
 
@@ -21,221 +22,186 @@ const REST_PERCENT: usize = 3;
 /// Packs a closure. The budget leaves at least one layer, and `Fleet` has its catalog.
 pub(crate) fn pack(closure: &Closure, dag: &Dag, options: &PackOptions<'_>) -> Packing {
     let facts = Facts::new(closure, dag);
-    let available = options.budget.available();
-    let known = options.catalog.map(|catalog| catalog.known(closure));
+    let known = options.catalog.map(|catalog| Known {
+        catalog,
+        group_of: catalog.known(closure),
+    });
     let is_shared = |path: u32| {
-        known
-            .as_ref()
-            .is_some_and(|known| known[path as usize].is_some())
+        let known = known.as_ref();
+        known.is_some_and(|known| known.group_of[path as usize].is_some())
     };
+    let available = options.budget.available();
     let volatile = if options.volatile.is_empty() {
-        let mut volatile = volatile::by_structure(dag, &facts, available, is_shared);
+        let mut volatile = Volatile::by_structure(dag, &facts, available, is_shared);
         if known.is_some() {
-            volatile::extend_to_own(dag, &facts, &mut volatile, is_shared);
+            volatile.extend_to_own(dag, &facts, is_shared);
         }
         volatile
     } else {
-        volatile::given(dag, options.volatile)
+        Volatile::given(dag, options.volatile)
     };
-    let is_volatile = |path: u32| volatile[path as usize].is_some();
-
-    let own: Vec<u32> = dag.nodes().filter(|&path| is_volatile(path)).collect();
-    let mut planner = Planner {
+    let mut unknown: Vec<PathIdx> = Vec::new();
+    if known.is_some() {
+        let paths = dag.nodes();
+        unknown.extend(
+            paths
+                .filter(|&path| !is_shared(path) && !volatile.has(path))
+                .map(PathIdx),
+        );
+    }
+    let planner = Planner {
         closure,
         dag,
         facts: &facts,
-        among: dag.nodes().map(|path| !is_volatile(path)).collect(),
-        hosts: vec![None; dag.len()],
+        known: known.as_ref(),
+        options,
     };
-    let own_layers = usize::from(!own.is_empty());
-    let layers = if available <= own_layers && own.len() < dag.len() {
-        // A single layer has to hold everything.
-        let all = dag.nodes().collect();
-        vec![Filled {
-            group: Group::new(0, all, &facts),
-            reason: LayerReason::Rest,
-        }]
-    } else {
-        let room = available - own_layers;
-        let mut intact = anchor::intact(closure, &facts, is_volatile, options.prior);
-        let intact_paths: usize = intact.iter().map(|group| group.members.len()).sum();
-        let all_intact = intact_paths + own.len() == dag.len();
-        intact = anchor::release(intact, if all_intact { room } else { room - 1 });
-        for &path in intact.iter().flat_map(|group| &group.members) {
-            planner.among[path as usize] = false;
-        }
-        let room = room - intact.len();
-        let groups = match (options.packer, options.catalog, &known) {
-            (Packer::Fleet, Some(catalog), Some(known)) => planner.fleet_groups(catalog, known),
-            _ if available > FEW_LAYERS => planner.solo_groups(),
-            _ => planner.single_groups(),
-        };
-        let leftovers = if options.packer == Packer::Fleet {
-            Leftovers {
-                rest_layers: 1,
-                small_layer: true,
-            }
-        } else if available > FEW_LAYERS {
-            Leftovers {
-                rest_layers: (room * REST_PERCENT / 100).max(1),
-                small_layer: true,
-            }
-        } else {
-            Leftovers {
-                rest_layers: 1,
-                small_layer: false,
-            }
-        };
-        let mut layers = fill(closure, &facts, groups, room, leftovers);
-        layers.extend(intact.into_iter().map(|group| Filled {
-            group,
-            reason: LayerReason::Prior,
-        }));
-        let users = users_besides(dag, &volatile);
-        let popularity = |layer: &Filled| {
-            let members = layer.group.members.iter();
-            match (options.packer, &known) {
-                (Packer::Fleet, Some(known)) => members
-                    .map(|&path| known[path as usize].map_or(0, |entry| entry.sets))
-                    .min(),
-                _ => members
-                    .map(|&path| bit_length(users[path as usize].into()))
-                    .min(),
-            }
-        };
-        layers.sort_by_cached_key(|layer| {
-            (
-                Reverse(popularity(layer)),
-                Reverse(bit_length(layer.group.bytes)),
-                layer.group.key,
-            )
-        });
-        if !own.is_empty() {
-            layers.push(Filled {
-                group: Group::new(own[0], own, &facts),
-                reason: LayerReason::Volatile,
-            });
-        }
-        layers
-    };
-    let unknown = match &known {
-        Some(known) => dag
-            .nodes()
-            .filter(|&path| known[path as usize].is_none() && !is_volatile(path))
-            .map(PathIdx)
-            .collect(),
-        None => Vec::new(),
-    };
+    let mut grouping = Grouping::new(
+        closure,
+        dag,
+        &facts,
+        dag.nodes().map(|path| !volatile.has(path)).collect(),
+    );
+    let layers = planner.layers(&volatile, &mut grouping);
     Packing {
         packer: options.packer.id(),
         layers: layers
             .into_iter()
-            .map(|layer| planner.packed(layer, options.catalog))
+            .map(|layer| planner.packed(layer, &grouping))
             .collect(),
-        volatile: volatile_list(&volatile),
+        volatile: volatile.into_list(),
         unknown,
     }
 }
 
-fn volatile_list(volatile: &Volatile) -> Vec<(PathIdx, crate::VolatileReason)> {
-    (0..)
-        .map(PathIdx)
-        .zip(volatile)
-        .filter_map(|(path, reason)| Some((path, (*reason)?)))
-        .collect()
-}
-
-/// The number of bits that a number needs; 0 for 0.
-fn bit_length(number: u64) -> u32 {
-    u64::BITS - number.leading_zeros()
-}
-
-/// For each path how many paths use it, directly or not, volatile ones left out.
-fn users_besides(dag: &Dag, volatile: &Volatile) -> Vec<u32> {
-    // The path itself is among its users where it is not volatile.
-    let counted = |path: u32| volatile[path as usize].is_none();
-    let counts = source_counts(&dag.references, &dag.users, counted);
-    (dag.nodes().zip(counts))
-        .map(|(path, count)| count - u32::from(counted(path)))
-        .collect()
+/// What a catalog knows of a closure.
+pub(crate) struct Known<'a> {
+    pub(crate) catalog: &'a Catalog,
+    /// For each path its group in the catalog.
+    pub(crate) group_of: Vec<Option<u32>>,
 }
 
 struct Planner<'a> {
     closure: &'a Closure,
     dag: &'a Dag,
     facts: &'a Facts,
-    /// The paths that are to be planned.
-    among: Vec<bool>,
-    /// The path that each path rides on.
-    hosts: Vec<Option<u32>>,
+    known: Option<&'a Known<'a>>,
+    options: &'a PackOptions<'a>,
 }
 
 impl Planner<'_> {
-    fn planned(&self) -> impl Iterator<Item = u32> {
-        (self.dag.nodes()).filter(|&path| self.among[path as usize])
-    }
-
-    fn single_groups(&self) -> Vec<Group> {
-        self.planned()
-            .map(|path| Group::new(path, vec![path], self.facts))
-            .collect()
-    }
-
-    fn solo_groups(&mut self) -> Vec<Group> {
-        let hosts = hosts(self.dag, self.facts, &self.among);
-        for path in self.dag.nodes() {
-            if self.among[path as usize] {
-                self.hosts[path as usize] = hosts[path as usize];
-            }
+    /// The layers, bottom first.
+    fn layers(&self, volatile: &Volatile, grouping: &mut Grouping<'_>) -> Vec<Filled> {
+        let available = self.options.budget.available();
+        let layer = |paths: Vec<u32>, reason| Filled {
+            group: Group::new(paths[0], paths, self.facts),
+            reason,
+        };
+        let mut on_top: Vec<u32> = self.dag.nodes().collect();
+        on_top.retain(|&path| volatile.has(path) && !volatile.alone.contains(&path));
+        let mut top: Vec<Filled> = (volatile.alone.iter().rev())
+            .map(|&path| layer(vec![path], LayerReason::Volatile))
+            .collect();
+        if !on_top.is_empty() {
+            top.push(layer(on_top, LayerReason::Volatile));
         }
-        // Users come first, so a host's end is known before its rider asks.
-        let mut ends: Vec<u32> = self.dag.nodes().collect();
-        for &path in &self.dag.users_first {
-            if let Some(host) = hosts[path as usize] {
-                ends[path as usize] = ends[host as usize];
-            }
+        let planned: Vec<u32> = grouping.planned().collect();
+        if planned.is_empty() {
+            return top;
         }
-        self.grouped_by(|path| ends[path as usize])
-    }
-
-    fn fleet_groups(
-        &mut self,
-        catalog: &Catalog,
-        known: &[Option<crate::catalog::Entry>],
-    ) -> Vec<Group> {
-        let _ = (catalog, known);
-        self.solo_groups()
-    }
-
-    fn grouped_by(&self, head: impl Fn(u32) -> u32) -> Vec<Group> {
-        let mut members = vec![Vec::new(); self.dag.len()];
-        for path in self.planned() {
-            members[head(path) as usize].push(path);
+        if available <= top.len() {
+            return vec![layer(self.dag.nodes().collect(), LayerReason::Rest)];
         }
-        (0..)
-            .zip(members)
-            .filter(|(_, members)| !members.is_empty())
-            .map(|(head, members)| Group::new(head, members, self.facts))
-            .collect()
+        let mut room = available - top.len();
+        let mut intact = anchor::intact(self.closure, self.facts, volatile, self.options.prior);
+        let intact_paths: usize = intact.iter().map(|group| group.members.len()).sum();
+        let most = room - usize::from(intact_paths < planned.len());
+        intact = anchor::release(intact, most);
+        room -= intact.len();
+        grouping.leave_out(intact.iter().flat_map(|group| &group.members));
+
+        let groups = match self.known {
+            Some(known) => grouping.by_catalog(known),
+            None if available > FEW_LAYERS => grouping.by_hosts(),
+            None => grouping.by_path(),
+        };
+        let leftovers = match self.options.packer {
+            Packer::Fleet => Leftovers {
+                rest_layers: 1,
+                small_layer: true,
+            },
+            _ if available > FEW_LAYERS => Leftovers {
+                rest_layers: (room * REST_PERCENT / 100).max(1),
+                small_layer: true,
+            },
+            _ => Leftovers {
+                rest_layers: 1,
+                small_layer: false,
+            },
+        };
+        let mut layers = fill(self.closure, self.facts, groups, room, leftovers);
+        layers.extend(intact.into_iter().map(|group| Filled {
+            group,
+            reason: LayerReason::Prior,
+        }));
+        self.order(&mut layers, volatile);
+        layers.append(&mut top);
+        layers
     }
 
-    fn packed(&self, layer: Filled, catalog: Option<&Catalog>) -> PackedLayer {
+    /// Puts what many paths refer to, and what is large, below: (users)² · bytes in powers of two, so that small changes
+    /// move no layer (`docs/packing.md`, "Order").
+    fn order(&self, layers: &mut [Filled], volatile: &Volatile) {
+        let users = |path: u32| {
+            let users = self.dag.users.of(path).iter();
+            users.filter(|&&user| !volatile.has(user)).count() as u64
+        };
+        layers.sort_by_cached_key(|layer| {
+            let least_used = layer.group.members.iter().map(|&path| users(path)).min();
+            let weight = 2 * bit_length(least_used.unwrap_or(0)) + bit_length(layer.group.bytes);
+            (Reverse(weight), layer.group.key)
+        });
+    }
+
+    fn packed(&self, layer: Filled, grouping: &Grouping<'_>) -> PackedLayer {
         let mut paths = layer.group.members;
         paths.sort_unstable();
-        let _ = catalog;
+        let rider = |&path: &u32| {
+            Some(Rider {
+                path: PathIdx(path),
+                host: PathIdx(grouping.host_of(path)?),
+            })
+        };
         PackedLayer {
-            riders: paths
-                .iter()
-                .filter_map(|&path| {
-                    Some(Rider {
-                        path: PathIdx(path),
-                        host: PathIdx(self.hosts[path as usize]?),
-                    })
-                })
-                .collect(),
+            riders: paths.iter().filter_map(rider).collect(),
+            sets: self
+                .known
+                .map_or_else(Vec::new, |known| known.common_sets(&paths)),
             paths: paths.into_iter().map(PathIdx).collect(),
             reason: layer.reason,
-            sets: Vec::new(),
         }
     }
+}
+
+impl Known<'_> {
+    /// The package sets that hold every one of some paths.
+    fn common_sets(&self, paths: &[u32]) -> Vec<u32> {
+        let sets_of = |path: u32| match self.group_of[path as usize] {
+            Some(group) => &self.catalog.groups()[group as usize].sets[..],
+            None => &[],
+        };
+        let [first, others @ ..] = paths else {
+            return Vec::new();
+        };
+        let mut common = sets_of(*first).to_vec();
+        for &path in others {
+            common.retain(|set| sets_of(path).binary_search(set).is_ok());
+        }
+        common
+    }
+}
+
+/// The number of bits that a number needs; 0 for 0.
+fn bit_length(number: u64) -> u32 {
+    u64::BITS - number.leading_zeros()
 }

@@ -123,10 +123,10 @@ pub enum VolatileReason {
     Given,
     /// It uses a volatile path, so its own hash follows.
     UsesVolatile,
-    /// It is the closure's only root.
+    /// It is the closure's only root, or the only one that no package set holds.
     Root,
-    /// Only volatile paths use it, and it refers to everything else.
-    HoldsEverything,
+    /// Only volatile paths use it, and it refers, directly or not, to more than three quarters of the closure.
+    HoldsMost,
     /// Only volatile paths use it, and no package set of the catalog holds it.
     InNoSet,
     /// It is a small root among several.

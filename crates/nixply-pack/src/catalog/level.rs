@@ -1,0 +1,5 @@
+//! Which level suits a fleet.
+
+/// Placeholder.
+#[derive(Debug, Clone, Copy)]
+pub struct LevelProposal;
