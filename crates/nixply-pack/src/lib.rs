@@ -32,7 +32,7 @@ mod catalog;
 mod dag;
 mod facts;
 mod fill;
-mod hosts;
+mod groups;
 mod layered;
 mod names;
 mod nix2container;
@@ -44,7 +44,7 @@ mod size;
 mod volatile;
 mod wide_sums;
 
-pub use catalog::Catalog;
+pub use catalog::{Catalog, CatalogError, CatalogFit, CatalogGroup, LevelProposal};
 pub use packer::{Packer, PackerId, UnknownPacker};
 pub use packing::{
     Budget, DOCKER_MAX_LAYERS, LayerReason, PackError, PackOptions, PackedLayer, Packing, Rider,
