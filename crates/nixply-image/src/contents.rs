@@ -174,18 +174,13 @@ impl ImageContents {
             .fold(0, u64::saturating_add)
     }
 
-    /// Says what a layer holds that does not say so itself: the base names of the store paths that somebody found in it.
-    /// Names that are none are left out; a layer without any holds root files.
-    pub fn set_found(&mut self, layer_idx: usize, base_names: &[String]) {
-        let paths: Vec<HeldPath> = base_names
-            .iter()
-            .filter_map(|name| StorePath::new(name).ok())
-            .map(named)
-            .collect();
+    /// Says what a layer holds that does not say so itself: the store paths that somebody found in it. A layer without
+    /// any holds root files.
+    pub fn set_found(&mut self, layer_idx: usize, paths: Vec<StorePath>) {
         self.layers[layer_idx].holds = if paths.is_empty() {
             LayerHolds::RootFiles(Vec::new())
         } else {
-            LayerHolds::StorePaths(paths)
+            LayerHolds::StorePaths(paths.into_iter().map(named).collect())
         };
     }
 }

@@ -31,6 +31,7 @@ mod error;
 mod header;
 mod header_reader;
 mod key;
+mod listing;
 mod made;
 mod root_files;
 mod spec;
@@ -44,6 +45,7 @@ pub use compress::Compressor;
 pub use compression::{Compression, CompressionError};
 pub use compression_pool::CompressionPool;
 pub use error::{RootFileProblem, WriteLayerError};
+pub use listing::read_store_paths;
 pub use made::MadeLayer;
 pub use root_files::check_root_files;
 pub use spec::{
