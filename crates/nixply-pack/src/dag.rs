@@ -47,7 +47,7 @@ pub(crate) struct Dag {
 impl Dag {
     pub(crate) fn new(closure: &Closure) -> Self {
         let mut starts = vec![0];
-        let mut targets = Vec::with_capacity(closure.graph().edge_count());
+        let mut targets = Vec::with_capacity(closure.reference_count());
         let mut user_counts = vec![0_usize; closure.paths().len()];
         for path in closure.indices() {
             for reference in closure.references(path) {

@@ -206,3 +206,56 @@ fn add(sum: &mut [u64], value: &[u64]) {
         carry = over || over_again;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dag::{Dag, Walk};
+    use nixply_testkit::closures::random_closure;
+
+    /// Values on both sides of what fits into 64 bits together, over several blocks.
+    #[test]
+    fn narrow_and_wide_sums_are_those_of_walks() {
+        let dag = Dag::new(&random_closure(5, 2_000, 8_000));
+        let mut values = vec![BigUint::ZERO; dag.len()];
+        for (n, &node) in (0_u32..).zip(&dag.users_first) {
+            values[node as usize] = BigUint::from(3_u32).pow(n / 16) + n;
+        }
+        let mut reach = Reach::new(&dag.references, &dag.users);
+        let sums = sums_over_sources(&mut reach, &values);
+        assert!(narrow_max(&values) > BigUint::ZERO);
+        let mut walk = Walk::new(dag.len());
+        for node in dag.nodes() {
+            walk.from(&[node], &dag.users);
+            let sum: BigUint = walk
+                .met
+                .iter()
+                .map(|&source| &values[source as usize])
+                .sum();
+            let mut digits = sum.to_u64_digits();
+            digits.resize(sums.digits, 0);
+            assert_eq!(sums.of(node), digits, "{node}");
+        }
+    }
+
+    #[test]
+    fn narrow_values_add_up_in_64_bits() {
+        let max = |values: &[u64]| {
+            let values: Vec<BigUint> = values.iter().copied().map(BigUint::from).collect();
+            narrow_max(&values)
+        };
+        assert_eq!(max(&[3, 1, 2]), BigUint::from(3_u32));
+        assert_eq!(max(&[1, u64::MAX - 1]), BigUint::from(u64::MAX - 1));
+        assert_eq!(max(&[2, u64::MAX - 1]), BigUint::from(2_u32));
+        // Of equal values all are narrow or none.
+        assert_eq!(
+            max(&[1, u64::MAX / 2, u64::MAX / 2, u64::MAX / 2]),
+            BigUint::from(1_u32)
+        );
+        assert_eq!(max(&[u64::MAX, u64::MAX]), BigUint::ZERO);
+        assert_eq!(
+            narrow_max(&[BigUint::from(u64::MAX) + 1_u32]),
+            BigUint::ZERO
+        );
+    }
+}

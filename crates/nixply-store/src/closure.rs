@@ -1,6 +1,7 @@
 //! The closure: a checked, acyclic graph of store paths.
 
 mod build;
+mod edges;
 mod error;
 mod lookup;
 mod order;
@@ -9,8 +10,7 @@ pub(crate) use build::build;
 pub use error::{ClosureError, MissingReference};
 
 use crate::{NarHash, StoreDir, StorePath};
-use petgraph::Direction;
-use petgraph::graph::DiGraph;
+use edges::Edges;
 
 /// The position of a path in its [`Closure`]. Positions follow the byte order of base names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,8 +51,8 @@ pub struct PathInfo {
 pub struct Closure {
     store_dir: StoreDir,
     paths: Vec<PathInfo>,
-    /// An edge a -> b: a refers to b. Node indices are [`PathIdx`].
-    graph: DiGraph<(), (), u32>,
+    references: Edges,
+    referrers: Edges,
 }
 
 impl Closure {
@@ -101,19 +101,21 @@ impl Closure {
     }
 
     /// The paths that a path refers to, in order, without itself.
-    pub fn references(&self, idx: PathIdx) -> impl Iterator<Item = PathIdx> + '_ {
-        self.neighbors(idx, Direction::Outgoing)
+    #[must_use]
+    pub fn references(&self, idx: PathIdx) -> impl ExactSizeIterator<Item = PathIdx> + '_ {
+        self.references.of(idx).iter().copied()
     }
 
     /// The paths that refer to a path, in order, without itself.
-    pub fn referrers(&self, idx: PathIdx) -> impl Iterator<Item = PathIdx> + '_ {
-        self.neighbors(idx, Direction::Incoming)
+    #[must_use]
+    pub fn referrers(&self, idx: PathIdx) -> impl ExactSizeIterator<Item = PathIdx> + '_ {
+        self.referrers.of(idx).iter().copied()
     }
 
-    /// The graph; node indices are positions, an edge points from a path to one that it refers to.
+    /// The number of references of all paths together.
     #[must_use]
-    pub fn graph(&self) -> &DiGraph<(), (), u32> {
-        &self.graph
+    pub fn reference_count(&self) -> usize {
+        self.references.count()
     }
 
     /// The NAR sizes of all paths together.
@@ -135,23 +137,20 @@ impl Closure {
         if kept.is_empty() {
             return Err(ClosureError::Empty);
         }
-        let mut position = vec![u32::MAX; self.paths.len()];
-        for (new, old) in (0_u32..).zip(&kept) {
+        let mut position = vec![PathIdx(u32::MAX); self.paths.len()];
+        for (new, old) in (0..).map(PathIdx).zip(&kept) {
             position[old.as_usize()] = new;
         }
-        // Positions keep their order, so that ascending references stay ascending.
-        let targets: Vec<Vec<u32>> = kept
-            .iter()
-            .map(|&idx| {
-                self.references(idx)
-                    .map(|to| position[to.as_usize()])
-                    .collect()
-            })
-            .collect();
+        let mut references = Edges::with_capacity(kept.len(), 0);
+        for &old in &kept {
+            let targets = self.references(old).map(|to| position[to.as_usize()]);
+            references.push(position[old.as_usize()], targets);
+        }
         Ok(Self {
             store_dir: self.store_dir.clone(),
             paths: kept.iter().map(|&idx| self.info(idx).clone()).collect(),
-            graph: build::graph_of(&targets),
+            referrers: references.reversed(),
+            references,
         })
     }
 }
@@ -166,9 +165,7 @@ impl PartialEq for Closure {
                 .iter()
                 .zip(&other.paths)
                 .all(|(a, b)| a.path == b.path && planned(a) == planned(b))
-            && self
-                .indices()
-                .all(|idx| self.references(idx).eq(other.references(idx)))
+            && self.references == other.references
     }
 }
 

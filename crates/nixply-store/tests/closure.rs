@@ -68,7 +68,7 @@ fn neighbours_are_ascending_whatever_the_order_of_input() {
     assert_eq!(referrers(2), [3, 5]);
     assert!(referrers(5).is_empty());
     assert_eq!(closure.roots(), [PathIdx(1), PathIdx(3), PathIdx(5)]);
-    assert_eq!(closure.graph().edge_count(), 8);
+    assert_eq!(closure.reference_count(), 8);
 }
 
 #[test]

@@ -314,12 +314,12 @@ mod tests {
     fn a_random_closure_has_what_was_asked_for() {
         let closure = random_closure(1, 500, 3000);
         assert_eq!(closure.paths().len(), 500);
-        assert_eq!(closure.graph().edge_count(), 3000);
+        assert_eq!(closure.reference_count(), 3000);
     }
 
     #[test]
     fn references_are_as_many_as_fit() {
-        assert_eq!(random_closure(1, 4, 100).graph().edge_count(), 6);
+        assert_eq!(random_closure(1, 4, 100).reference_count(), 6);
     }
 
     #[test]

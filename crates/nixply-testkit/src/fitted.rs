@@ -94,7 +94,7 @@ const MISSES_MAX: usize = 16;
 /// ```
 /// let closure = nixply_testkit::fitted::fitted_closure(7, 350, 1500);
 /// assert_eq!(closure.paths().len(), 350);
-/// assert_eq!(closure.graph().edge_count(), 1500);
+/// assert_eq!(closure.reference_count(), 1500);
 /// ```
 ///
 /// # Panics
@@ -308,12 +308,7 @@ fn references(random: &mut SplitMix, level_starts: &[usize], degrees: &[usize]) 
         for path in level.clone() {
             let mut own: Vec<usize> = Vec::with_capacity(degrees[path]);
             let place = (path - level.start, level.len());
-            let mut first = near(random, place, &below, n_paths);
-            for _ in 0..UNUSED_TRIES {
-                if is_used[first] {
-                    first = near(random, place, &below, n_paths);
-                }
-            }
+            let first = near_unused(random, place, &below, &is_used);
             own.push(first);
             if degrees[path] > 1 && first != 0 && random.below(1000) < TO_C_LIBRARY {
                 own.push(0);
@@ -321,10 +316,14 @@ fn references(random: &mut SplitMix, level_starts: &[usize], degrees: &[usize]) 
             let mut misses = 0;
             while own.len() < degrees[path] {
                 let via = &references[own[random.below(own.len())]];
-                let mut to = if !via.is_empty() && random.below(1000) < COPIED {
-                    via[random.below(via.len())]
-                } else {
+                let mut to = if random.below(1000) >= COPIED {
                     few(random, &core)
+                } else if via.is_empty() {
+                    let height = random.below(height);
+                    let lower = level_starts[height]..level_starts[height + 1];
+                    near_unused(random, place, &lower, &is_used)
+                } else {
+                    via[random.below(via.len())]
                 };
                 // A path with many references has few left to draw: then the next free one will do.
                 while misses > MISSES_MAX && own.contains(&to) {
@@ -343,6 +342,22 @@ fn references(random: &mut SplitMix, level_starts: &[usize], degrees: &[usize]) 
         }
     }
     references
+}
+
+/// A path of another level that has nearly the same place in it, rather one without users.
+fn near_unused(
+    random: &mut SplitMix,
+    place: (usize, usize),
+    level: &Range<usize>,
+    is_used: &[bool],
+) -> usize {
+    let mut found = near(random, place, level, is_used.len());
+    for _ in 0..UNUSED_TRIES {
+        if is_used[found] {
+            found = near(random, place, level, is_used.len());
+        }
+    }
+    found
 }
 
 /// A path of another level that has nearly the same place in it.

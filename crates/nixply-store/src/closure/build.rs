@@ -1,13 +1,13 @@
 //! From records to a checked closure.
 
+use super::edges::Edges;
 use super::error::{ClosureError, MISSING_KEPT_MAX, MissingReference};
 use super::lookup::Lookup;
 use super::order::find_cycle;
-use super::{Closure, PathInfo};
+use super::{Closure, PathIdx, PathInfo};
 use crate::{StoreDir, StorePath};
-use petgraph::graph::{DiGraph, NodeIndex};
 
-/// petgraph keeps its greatest index as the mark of "none".
+/// Positions and counts have 32 bits; the greatest number marks what is not there.
 const COUNT_MAX: usize = u32::MAX as usize - 1;
 
 /// Makes a closure of records whose references are base names in any text form: a reader hands over slices of its
@@ -20,40 +20,29 @@ pub(crate) fn build<R: AsRef<str>>(
         return Err(ClosureError::Empty);
     }
     records.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
-    let records = merge_duplicates(records)?;
+    if records
+        .windows(2)
+        .any(|pair| pair[0].0.path == pair[1].0.path)
+    {
+        records = merge_duplicates(records)?;
+    }
     let (paths, references): (Vec<PathInfo>, Vec<Vec<R>>) = records.into_iter().unzip();
     check_count("store paths", paths.len())?;
     check_total_size(&paths)?;
-    let targets = resolve(&paths, &references)?;
-    check_count("references", targets.iter().map(Vec::len).sum())?;
-    if let Some(cycle) = find_cycle(&targets) {
-        let cycle = cycle.into_iter().map(|n| paths[n as usize].path.clone());
+    let references = resolve(&paths, references)?;
+    check_count("references", references.count())?;
+    if let Some(cycle) = find_cycle(&references) {
+        let cycle = cycle.into_iter().map(|idx| &paths[idx.as_usize()].path);
         return Err(ClosureError::Cycle {
-            cycle: cycle.collect(),
+            cycle: cycle.cloned().collect(),
         });
     }
     Ok(Closure {
         store_dir,
         paths,
-        graph: graph_of(&targets),
+        referrers: references.reversed(),
+        references,
     })
-}
-
-/// The graph of ascending lists of references.
-///
-/// petgraph lists the newest edge of a node first. Adding edges from the last to the first makes it list references
-/// and referrers in ascending order.
-pub(super) fn graph_of(targets: &[Vec<u32>]) -> DiGraph<(), (), u32> {
-    let mut graph = DiGraph::with_capacity(targets.len(), targets.iter().map(Vec::len).sum());
-    for _ in targets {
-        graph.add_node(());
-    }
-    for (from, targets) in targets.iter().enumerate().rev() {
-        for &to in targets.iter().rev() {
-            graph.add_edge(NodeIndex::new(from), NodeIndex::new(to as usize), ());
-        }
-    }
-    graph
 }
 
 fn check_count(what: &'static str, count: usize) -> Result<(), ClosureError> {
@@ -127,28 +116,25 @@ fn merge_metadata(kept: &mut PathInfo, other: PathInfo) {
     kept.signatures.dedup();
 }
 
-/// The positions that each path refers to: ascending, each once, without the path's own.
+/// The positions that each path refers to.
 fn resolve<R: AsRef<str>>(
     paths: &[PathInfo],
-    references: &[Vec<R>],
-) -> Result<Vec<Vec<u32>>, ClosureError> {
+    references: Vec<Vec<R>>,
+) -> Result<Edges, ClosureError> {
     let positions = Lookup::new(paths);
     let mut missing = Missing::default();
-    let mut all_targets = Vec::with_capacity(paths.len());
-    for ((own, info), references) in (0_u32..).zip(paths).zip(references) {
-        let mut targets = Vec::with_capacity(references.len());
+    let mut edges = Edges::with_capacity(paths.len(), references.iter().map(Vec::len).sum());
+    for ((own, info), references) in (0..).map(PathIdx).zip(paths).zip(references) {
         let mut not_found = Vec::new();
-        for reference in references {
-            match positions.find(reference.as_ref()) {
-                Some(position) if position == own => {}
-                Some(position) => targets.push(position),
-                None => not_found.push(reference.as_ref()),
+        let targets = references.iter().map(AsRef::as_ref).filter_map(|name| {
+            let position = positions.find(name);
+            if position.is_none() {
+                not_found.push(name);
             }
-        }
+            position
+        });
+        edges.push(own, targets);
         missing.add(&info.path, not_found)?;
-        targets.sort_unstable();
-        targets.dedup();
-        all_targets.push(targets);
     }
     if missing.count > 0 {
         return Err(ClosureError::MissingReferences {
@@ -156,7 +142,7 @@ fn resolve<R: AsRef<str>>(
             count: missing.count,
         });
     }
-    Ok(all_targets)
+    Ok(edges)
 }
 
 /// Missing references, counted, of which the first few are kept.
