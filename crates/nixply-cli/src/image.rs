@@ -142,6 +142,9 @@ fn plan_spec(
             .max_layers
             .or(spec.max_layers)
             .unwrap_or(DEFAULT_MAX_LAYERS),
+        volatile: Vec::new(),
+        catalog: None,
+        prior: Vec::new(),
         compression,
         layer_format: match options.layer_format {
             Some(LayerFormatName::Dockertools) => nixply_image::LayerFormatRecord::Dockertools,

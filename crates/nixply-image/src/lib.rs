@@ -20,6 +20,7 @@ mod package;
 mod plan;
 mod planned_image;
 mod planning;
+mod reasons;
 mod root_file;
 mod spec;
 
@@ -33,5 +34,6 @@ pub use package::{Package, compare_versions};
 pub use plan::{LayerFormatRecord, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath};
 pub use planned_image::PlannedImage;
 pub use planning::{DEFAULT_MAX_LAYERS, PlanOptions, PlanningError, plan_image};
+pub use reasons::{LayerReasonRecord, VolatilePath, VolatileReasonRecord};
 pub use root_file::{RootFileError, RootFileSpec, resolve_root_files};
 pub use spec::{ImageSpec, SpecError};

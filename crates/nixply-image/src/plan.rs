@@ -3,12 +3,12 @@
 //! The JSON form is `nixply.plan/1`, a contract: readers refuse an unknown major schema and ignore unknown fields.
 //! Store paths stand unescaped, so that Nix finds them and keeps the closure alive.
 
-use crate::{RootFileError, RootFileSpec};
+use crate::{LayerReasonRecord, RootFileError, RootFileSpec, VolatilePath};
 use nixply_layer::{
     Compression, LayerContents, LayerFormat, LayerSpec, RootFile, StorePathContent,
     check_root_files,
 };
-use nixply_oci::{LayerKey, Platform, RuntimeConfig};
+use nixply_oci::{Digest, LayerKey, Platform, RuntimeConfig};
 use nixply_store::{NarHash, StoreDir, StorePath, StorePathError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,6 +42,9 @@ pub struct Plan {
     pub layer_format: LayerFormatRecord,
     /// The closure's roots, as absolute paths.
     pub roots: Vec<String>,
+    /// What was taken as new in every version of the image, in byte order of the paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volatile: Vec<VolatilePath>,
     /// The layers, bottom first.
     pub layers: Vec<PlannedLayer>,
     /// What a container runs.
@@ -64,6 +67,15 @@ pub struct PackerRecord {
     pub version: u32,
     /// The most layers that the image may have, all kinds counted.
     pub max_layers: usize,
+    /// The catalog that was packed by, as the hash of its JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<Digest>,
+    /// The catalog's level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<u32>,
+    /// How many paths the catalog does not know, volatile ones left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_paths: Option<usize>,
 }
 
 /// The layer format in a plan.
@@ -108,6 +120,18 @@ pub enum PlannedLayer {
         key: LayerKey,
         /// The NAR sizes of its paths, summed.
         nar_size_bytes: u64,
+        /// Why the paths share the layer; absent where the packer gives no reasons.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<LayerReasonRecord>,
+        /// The path that holds a group together, as an absolute path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        head: Option<String>,
+        /// The package sets that hold every path of the layer, by name, where there are at most four.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sets: Vec<String>,
+        /// How many package sets hold every path of the layer; absent without a catalog.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        set_count: Option<usize>,
         /// The paths.
         paths: Vec<PlannedPath>,
     },
@@ -139,6 +163,9 @@ pub struct PlannedPath {
     pub nar_hash: NarHash,
     /// The size of its NAR serialization.
     pub nar_size_bytes: u64,
+    /// The path that brought this one into its layer, as an absolute path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rides_on: Option<String>,
 }
 
 /// Why a plan cannot be read or carried out.
@@ -228,6 +255,7 @@ impl Plan {
             compression,
             layer_format: LayerFormatRecord::Nixply,
             roots: Vec::new(),
+            volatile: Vec::new(),
             layers: Vec::new(),
             config: RuntimeConfig::default(),
             created: None,

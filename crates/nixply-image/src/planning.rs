@@ -1,16 +1,25 @@
 //! From a closure and options to a plan.
 
 use crate::plan::LayerFormatRecord;
-use crate::{PackerRecord, Plan, PlannedLayer, PlannedPath, RootFileError, RootFileSpec};
+use crate::{
+    LayerReasonRecord, PackerRecord, Plan, PlannedLayer, PlannedPath, RootFileError, RootFileSpec,
+    VolatilePath,
+};
 use nixply_layer::{Compression, LayerContents, StorePathContent};
-use nixply_oci::{Platform, RuntimeConfig};
-use nixply_pack::{Budget, PackError, PackOptions, Packer, pack};
-use nixply_store::Closure;
+use nixply_oci::{Digest, Platform, RuntimeConfig};
+use nixply_pack::{
+    Budget, Catalog, CatalogError, LayerReason, PackError, PackOptions, PackedLayer, Packer,
+    Packing, pack,
+};
+use nixply_store::{Closure, PathIdx, StorePath};
 use std::collections::BTreeMap;
 
 /// The most layers where nobody says otherwise: dockerTools' default, which leaves Docker's limit of 125 some room for
 /// images built on top.
 pub const DEFAULT_MAX_LAYERS: usize = 100;
+
+/// A layer names the package sets that hold all of it up to so many; more would fill the plan with the same list.
+const MAX_NAMED_SETS: usize = 4;
 
 /// Everything that a plan depends on beside the closure.
 #[derive(Debug, Clone)]
@@ -19,6 +28,12 @@ pub struct PlanOptions {
     pub packer: Packer,
     /// The most layers that the image may have, root layer included.
     pub max_layers: usize,
+    /// Paths that are new in every version of the image; none: they are found by structure.
+    pub volatile: Vec<StorePath>,
+    /// The fleet's catalog.
+    pub catalog: Option<Catalog>,
+    /// The layers of an earlier image, bottom first.
+    pub prior: Vec<Vec<StorePath>>,
     /// How layers are compressed.
     pub compression: Compression,
     /// How layers are written.
@@ -48,6 +63,15 @@ pub enum PlanningError {
     /// The packer cannot keep to the budget.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// A path that shall be new in every version of the image is not in this one.
+    #[error("`{path}` is given as volatile, but the closure does not hold it")]
+    Volatile {
+        /// The path.
+        path: StorePath,
+    },
+    /// The catalog cannot be written, so it has no hash.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     /// A root file cannot be part of an image.
     #[error(transparent)]
     RootFile(#[from] RootFileError),
@@ -61,29 +85,25 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
     if closure.is_none() && options.root_files.is_empty() {
         return Err(PlanningError::Empty);
     }
-    let id = options.packer.id();
-    let packer = PackerRecord {
-        name: id.name.to_owned(),
-        version: id.version,
-        max_layers: options.max_layers,
-    };
+    let packer = packer_record(&options)?;
     let mut plan = Plan::empty(options.platform, packer, options.compression);
     plan.layer_format = options.layer_format;
     if let Some(closure) = closure {
-        let budget = Budget {
-            max_layers: options.max_layers,
-            reserved_layers: usize::from(!options.root_files.is_empty()),
-        };
-        let packing = pack(closure, &PackOptions::new(options.packer, budget))?;
-        plan.roots = closure
-            .roots()
-            .into_iter()
-            .map(|idx| path_text(closure, idx))
-            .collect();
-        for layer in packing.layers {
-            let planned = store_layer(&plan, closure, layer.paths);
-            plan.layers.push(planned);
-        }
+        let volatile = find_all(closure, &options.volatile)?;
+        let packing = pack(
+            closure,
+            &PackOptions {
+                packer: options.packer,
+                budget: Budget {
+                    max_layers: options.max_layers,
+                    reserved_layers: usize::from(!options.root_files.is_empty()),
+                },
+                volatile: &volatile,
+                catalog: options.catalog.as_ref(),
+                prior: &options.prior,
+            },
+        )?;
+        fill(&mut plan, closure, packing, options.catalog.as_ref());
     }
     if !options.root_files.is_empty() {
         let mut files = options.root_files;
@@ -103,22 +123,64 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
     Ok(plan)
 }
 
-fn path_text(closure: &Closure, idx: nixply_store::PathIdx) -> String {
+fn packer_record(options: &PlanOptions) -> Result<PackerRecord, CatalogError> {
+    let id = options.packer.id();
+    let catalog = options.catalog.as_ref();
+    let hash = catalog.map(|catalog| Ok(Digest::of(catalog.to_json()?.as_bytes())));
+    Ok(PackerRecord {
+        name: id.name.to_owned(),
+        version: id.version,
+        max_layers: options.max_layers,
+        catalog: hash.transpose()?,
+        level: catalog.map(Catalog::level),
+        unknown_paths: None,
+    })
+}
+
+fn find_all(closure: &Closure, paths: &[StorePath]) -> Result<Vec<PathIdx>, PlanningError> {
+    let find = |path: &StorePath| {
+        closure
+            .find(path)
+            .ok_or_else(|| PlanningError::Volatile { path: path.clone() })
+    };
+    paths.iter().map(find).collect()
+}
+
+/// Puts a packing into a plan that has none.
+fn fill(plan: &mut Plan, closure: &Closure, packing: Packing, catalog: Option<&Catalog>) {
+    let text = |idx| path_text(closure, idx);
+    plan.roots = closure.roots().into_iter().map(text).collect();
+    plan.volatile = (packing.volatile.into_iter())
+        .map(|(path, reason)| VolatilePath {
+            path: text(path),
+            reason: reason.into(),
+        })
+        .collect();
+    plan.packer.unknown_paths = catalog.map(|_| packing.unknown.len());
+    for layer in packing.layers {
+        let planned = store_layer(plan, closure, layer, catalog);
+        plan.layers.push(planned);
+    }
+}
+
+fn path_text(closure: &Closure, idx: PathIdx) -> String {
     closure.store_dir().display(&closure.info(idx).path)
 }
 
 fn store_layer(
     plan: &Plan,
     closure: &Closure,
-    mut layer: Vec<nixply_store::PathIdx>,
+    layer: PackedLayer,
+    catalog: Option<&Catalog>,
 ) -> PlannedLayer {
+    let mut order = layer.paths;
     // nixply's own format knows a set of paths; dockerTools writes them in the packer's order.
     if plan.layer_format == LayerFormatRecord::Nixply {
-        layer.sort_unstable();
+        order.sort_unstable();
     }
     let contents = LayerContents::Store {
         store_dir: closure.store_dir().clone(),
-        paths: layer
+        paths: order
             .iter()
             .map(|idx| {
                 let info = closure.info(*idx);
@@ -130,7 +192,10 @@ fn store_layer(
             })
             .collect(),
     };
-    let paths: Vec<PlannedPath> = layer
+    let hosts: BTreeMap<PathIdx, PathIdx> = (layer.riders.iter())
+        .map(|rider| (rider.path, rider.host))
+        .collect();
+    let paths: Vec<PlannedPath> = order
         .iter()
         .map(|idx| {
             let info = closure.info(*idx);
@@ -138,6 +203,7 @@ fn store_layer(
                 path: path_text(closure, *idx),
                 nar_hash: info.nar_hash,
                 nar_size_bytes: info.nar_size_bytes,
+                rides_on: hosts.get(idx).map(|host| path_text(closure, *host)),
             }
         })
         .collect();
@@ -147,6 +213,22 @@ fn store_layer(
             .iter()
             .map(|path| path.nar_size_bytes)
             .fold(0, u64::saturating_add),
+        reason: LayerReasonRecord::of(layer.reason),
+        head: match layer.reason {
+            LayerReason::Group { head } => Some(path_text(closure, head)),
+            _ => None,
+        },
+        sets: catalog.map_or_else(Vec::new, |catalog| set_names(catalog, &layer.sets)),
+        set_count: catalog.map(|_| layer.sets.len()),
         paths,
     }
+}
+
+/// The names of package sets, where they are few.
+fn set_names(catalog: &Catalog, sets: &[u32]) -> Vec<String> {
+    if sets.len() > MAX_NAMED_SETS {
+        return Vec::new();
+    }
+    let name = |&set: &u32| catalog.set_names().get(set as usize).cloned();
+    sets.iter().filter_map(name).collect()
 }

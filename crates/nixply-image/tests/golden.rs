@@ -69,6 +69,9 @@ fn options() -> PlanOptions {
     PlanOptions {
         packer: Packer::Size,
         max_layers: 3,
+        volatile: Vec::new(),
+        catalog: None,
+        prior: Vec::new(),
         compression: Compression::default(),
         layer_format: LayerFormatRecord::Nixply,
         platform: Platform::linux("amd64"),

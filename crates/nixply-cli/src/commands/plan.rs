@@ -66,6 +66,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
                 key,
                 nar_size_bytes,
                 paths,
+                ..
             } => {
                 let biggest = paths.iter().max_by_key(|path| path.nar_size_bytes);
                 let name = biggest.map_or("", |path| path.path.rsplit('/').next().unwrap_or(""));
