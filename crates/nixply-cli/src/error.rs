@@ -36,6 +36,7 @@ pub(crate) struct CliError {
     causes: Vec<String>,
     hint: Option<String>,
     broken_pipe: bool,
+    silent: bool,
 }
 
 impl CliError {
@@ -47,6 +48,15 @@ impl CliError {
             causes: Vec::new(),
             hint: None,
             broken_pipe: false,
+            silent: false,
+        }
+    }
+
+    /// An exit code that was asked for: what it stands for is in the output already.
+    pub(crate) fn silent(status: ExitStatus) -> Self {
+        Self {
+            silent: true,
+            ..Self::new(status, "")
         }
     }
 
@@ -99,8 +109,11 @@ impl CliError {
         self.broken_pipe
     }
 
-    /// The whole text, with a final newline.
+    /// The whole text, with a final newline; nothing where there is nothing to say.
     pub(crate) fn render(&self) -> String {
+        if self.silent {
+            return String::new();
+        }
         let mut text = format!("error: {}\n", self.message);
         for cause in &self.causes {
             let _ = writeln!(

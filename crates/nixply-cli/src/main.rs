@@ -12,6 +12,7 @@
 )]
 
 mod commands;
+mod contents;
 mod environment;
 mod error;
 mod image;
@@ -41,6 +42,7 @@ enum Command {
     Export(Box<commands::export::Args>),
     Load(Box<commands::load::Args>),
     Inspect(commands::inspect::Args),
+    Diff(commands::diff::Args),
     Verify(commands::verify::Args),
 }
 
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export::run(&args),
         Command::Load(args) => commands::load::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Diff(args) => commands::diff::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
     };
     match result {

@@ -2,9 +2,10 @@
 
 use std::cmp::Ordering;
 
-/// Outputs that nixpkgs puts behind the version of a name (`glibc-2.40-bin`). The list is closed, because versions end
-/// in words, too: `bash-4.4-p23`, `openjdk-8u222-ga`, `foo-1.0-rc`.
-const OUTPUTS: [&str; 20] = [
+/// What nixpkgs puts behind the version of a name and does not mean as part of it: outputs (`glibc-2.40-bin`), and `env` of
+/// what is composed (`python3-3.12.1-env`). The list is closed, because versions end in words, too: `bash-4.4-p23`,
+/// `openjdk-8u222-ga`, `foo-1.0-rc`.
+const OUTPUTS: [&str; 21] = [
     "bin",
     "data",
     "debug",
@@ -13,6 +14,7 @@ const OUTPUTS: [&str; 20] = [
     "devman",
     "dist",
     "doc",
+    "env",
     "info",
     "installedTests",
     "jre",
@@ -151,6 +153,7 @@ mod tests {
             ("nix-0.12pre12876", "nix", "0.12pre12876"),
             ("bash-4.4-p23", "bash", "4.4-p23"),
             ("openjdk-8u222-ga-jre", "openjdk-jre", "8u222-ga"),
+            ("python3-3.7.4-env", "python3-env", "3.7.4"),
             ("python3.7-requests-2.22.0", "python3.7-requests", "2.22.0"),
             ("a-b-c1", "a-b-c1", ""),
             ("source", "source", ""),
