@@ -38,12 +38,17 @@ impl NarHash {
 
     /// Reads digits without a prefix: base-32, hexadecimal or base-64, told apart by their length.
     pub(crate) fn from_digits(digits: &str) -> Option<Self> {
-        let bytes = match digits.len() {
-            BASE32_LEN => return base32::decode(digits.as_bytes()).map(Self),
-            64 => HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()?,
-            _ => BASE64.decode(digits.as_bytes()).ok()?,
+        let digits = digits.as_bytes();
+        let encoding = match digits.len() {
+            BASE32_LEN => return base32::decode(digits).map(Self),
+            64 => HEXLOWER_PERMISSIVE,
+            _ => BASE64,
         };
-        bytes.try_into().ok().map(Self)
+        // Base-64 counts three bytes for every four digits, padding or not.
+        let mut bytes = [0; 33];
+        let room = bytes.get_mut(..encoding.decode_len(digits.len()).ok()?)?;
+        let len = encoding.decode_mut(digits, room).ok()?;
+        bytes[..len].try_into().ok().map(Self)
     }
 }
 

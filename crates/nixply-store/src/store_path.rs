@@ -10,6 +10,18 @@ const HASH_PART_LEN: usize = 32;
 /// The longest name behind the hash part, in bytes (Nix, `src/libstore/path.cc`, `StorePath::MaxPathLen`).
 const NAME_MAX_BYTES: usize = 211;
 
+/// Which bytes a name may have. A closure of many paths reads millions of them.
+const NAME_CHARS: [bool; 256] = {
+    let mut chars = [false; 256];
+    let mut byte: u8 = 0;
+    while byte < 128 {
+        chars[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'_' | b'?' | b'=');
+        byte += 1;
+    }
+    chars
+};
+
 /// The directory that holds store paths: absolute, without a trailing slash. `/nix/store` nearly always.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreDir(String);
@@ -132,7 +144,7 @@ impl StorePath {
             });
         }
         let name = &bytes[HASH_PART_LEN + 1..];
-        let char_ok = |b: &u8| b.is_ascii_alphanumeric() || b"+-._?=".contains(b);
+        let char_ok = |&byte: &u8| NAME_CHARS[usize::from(byte)];
         // The names `.` and `..`, alone or before a `-`, are the only ones with a leading dot that Nix refuses.
         let first_part = name.split(|&b| b == b'-').next().unwrap_or(name);
         if name.is_empty()

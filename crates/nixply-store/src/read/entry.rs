@@ -2,7 +2,7 @@
 
 use super::ReadError;
 use super::error::Subject;
-use super::json::{Key, Kind, Value, pass_over_seq, visit_scalars_as};
+use super::json::{Key, Kind, Text, Value, pass_over_map, pass_over_seq, visit_scalars_as};
 use super::record::Record;
 use crate::NarHash;
 use crate::base32;
@@ -21,7 +21,7 @@ pub(super) struct Fields<'de> {
     pub(super) store_dir: Option<Value<'de>>,
     nar_hash: Option<Value<'de>>,
     nar_size: Option<Value<'de>>,
-    references: Option<Value<'de>>,
+    references: Option<References<'de>>,
     ca: Option<Value<'de>>,
     deriver: Option<Value<'de>>,
     signatures: Option<Value<'de>>,
@@ -67,7 +67,10 @@ impl<'de> Deserialize<'de> for Entry<'de> {
                         "storeDir" => &mut fields.store_dir,
                         "narHash" => &mut fields.nar_hash,
                         "narSize" => &mut fields.nar_size,
-                        "references" => &mut fields.references,
+                        "references" => {
+                            fields.references = Some(map.next_value()?);
+                            continue;
+                        }
                         "ca" => &mut fields.ca,
                         "deriver" => &mut fields.deriver,
                         "signatures" => &mut fields.signatures,
@@ -83,6 +86,48 @@ impl<'de> Deserialize<'de> for Entry<'de> {
             }
         }
         deserializer.deserialize_any(EntryVisitor)
+    }
+}
+
+/// The references of a path. There are far more of them than of anything else, so they are read as what they ought to
+/// be, and what they are instead is told from the first that is something else.
+#[derive(Debug)]
+enum References<'de> {
+    Texts(Vec<Cow<'de, str>>),
+    /// An array with something in it that is no string.
+    ArrayWith(Kind),
+    NoArray(Kind),
+}
+
+impl<'de> Deserialize<'de> for References<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ReferencesVisitor;
+        impl<'de> Visitor<'de> for ReferencesVisitor {
+            type Value = References<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            visit_scalars_as!(References::NoArray);
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(Text(text)) = seq.next_element()? {
+                    match text {
+                        Ok(text) => texts.push(text),
+                        Err(kind) => {
+                            pass_over_seq(seq)?;
+                            return Ok(References::ArrayWith(kind));
+                        }
+                    }
+                }
+                Ok(References::Texts(texts))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                pass_over_map(map)?;
+                Ok(References::NoArray(Kind::Object))
+            }
+        }
+        deserializer.deserialize_any(ReferencesVisitor)
     }
 }
 
@@ -107,7 +152,7 @@ impl Place<'_> {
         }
     }
 
-    pub(super) fn required(self, value: Option<Value<'_>>) -> Result<Value<'_>, ReadError> {
+    pub(super) fn required<T>(self, value: Option<T>) -> Result<T, ReadError> {
         value.ok_or_else(|| ReadError::MissingField {
             entry: self.subject.to_string(),
             field: self.field,
@@ -162,17 +207,15 @@ fn unsigned(place: Place<'_>, value: &Value<'_>, expected: &'static str) -> Resu
 
 fn references<'de>(
     place: Place<'_>,
-    value: Option<Value<'de>>,
+    value: Option<References<'de>>,
 ) -> Result<Vec<Cow<'de, str>>, ReadError> {
+    let expected = "an array of strings";
     match place.required(value)? {
-        Value::Array(items) => items
-            .into_iter()
-            .map(Value::into_text)
-            .collect::<Result<_, _>>()
-            .map_err(|kind| {
-                place.wrong("an array of strings", format!("an array with {kind} in it"))
-            }),
-        other => Err(place.wrong_type("an array of strings", other.kind())),
+        References::Texts(texts) => Ok(texts),
+        References::ArrayWith(kind) => {
+            Err(place.wrong(expected, format!("an array with {kind} in it")))
+        }
+        References::NoArray(kind) => Err(place.wrong_type(expected, kind)),
     }
 }
 

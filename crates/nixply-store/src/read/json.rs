@@ -61,9 +61,15 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The part of a visitor that has no use for a value that is neither array nor object.
+/// The part of a visitor that has no use for a value that is neither array nor object, or nor string.
 macro_rules! visit_scalars_as {
     ($made_of:expr) => {
+        visit_scalars_as!($made_of, but_strings);
+        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+            Ok($made_of(Kind::String))
+        }
+    };
+    ($made_of:expr, but_strings) => {
         fn visit_unit<E>(self) -> Result<Self::Value, E> {
             Ok($made_of(Kind::Null))
         }
@@ -78,9 +84,6 @@ macro_rules! visit_scalars_as {
         }
         fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
             Ok($made_of(Kind::Number))
-        }
-        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-            Ok($made_of(Kind::String))
         }
     };
 }
@@ -142,6 +145,39 @@ impl<'de> Deserialize<'de> for Key<'de> {
             }
         }
         deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+/// A string, or what stands in its place.
+#[derive(Debug)]
+pub(super) struct Text<'de>(pub(super) Result<Cow<'de, str>, Kind>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            visit_scalars_as!(|kind| Text(Err(kind)), but_strings);
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Ok(Cow::Borrowed(text))))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Ok(Cow::Owned(text.to_owned()))))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Text<'de>, A::Error> {
+                pass_over_seq(seq)?;
+                Ok(Text(Err(Kind::Array)))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Text<'de>, A::Error> {
+                pass_over_map(map)?;
+                Ok(Text(Err(Kind::Object)))
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
     }
 }
 

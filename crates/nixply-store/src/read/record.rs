@@ -66,15 +66,19 @@ fn resolve<'a>(
         ),
         None => None,
     };
-    let references = record
-        .references
-        .into_iter()
-        .map(|reference| match reference {
-            Cow::Borrowed(text) => base_name(store_dir, text).map(Cow::Borrowed),
-            Cow::Owned(text) => base_name(store_dir, &text).map(|name| Cow::Owned(name.to_owned())),
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(at("references"))?;
+    let mut references = record.references;
+    for reference in &mut references {
+        match reference {
+            Cow::Borrowed(text) => {
+                *text = base_name(store_dir, text).map_err(at("references"))?;
+            }
+            Cow::Owned(text) => {
+                *text = base_name(store_dir, text)
+                    .map_err(at("references"))?
+                    .to_owned();
+            }
+        }
+    }
     let info = PathInfo {
         path,
         nar_hash: record.nar_hash,
