@@ -15,6 +15,7 @@
 
 mod compare;
 mod contents;
+mod explain;
 mod finish;
 mod package;
 mod plan;
@@ -29,6 +30,9 @@ pub use compare::{
     compare,
 };
 pub use contents::{HeldPath, ImageContents, LayerHolds, LayerOutline, SizeMeasure};
+pub use explain::{
+    ImageGraph, LayerExplanation, LayerWhy, PathQuery, Users, explain_layers, find_path,
+};
 pub use finish::{DEFAULT_CREATED, finish, store_paths_of_history};
 pub use package::{Package, compare_versions};
 pub use plan::{LayerFormatRecord, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath};
