@@ -200,7 +200,7 @@ fn read_head(path: &Path) -> Result<Vec<u8>, CliError> {
     Ok(head)
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(path).map_err(|error| cannot_read(path, &error))
 }
 

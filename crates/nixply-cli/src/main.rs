@@ -44,6 +44,7 @@ enum Command {
     Inspect(commands::inspect::Args),
     Diff(commands::diff::Args),
     Verify(commands::verify::Args),
+    Bench(commands::bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Diff(args) => commands::diff::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@
 //! newest to the oldest; `nix-store --dump-db`, whose form never changed, is the last.
 
 use crate::error::{CliError, ExitStatus};
+use crate::text::quoted;
 use nixply_store::{Closure, ReadError, read_closure};
 use std::process::{Command, Output};
 
@@ -157,12 +158,4 @@ fn read(bytes: &[u8], installables: &[String]) -> Result<Closure, CliError> {
         let build = is_not_built.then(|| how_to_build(installables));
         CliError::from_error(ExitStatus::Input, &error).maybe_hint(build.or_else(|| error.hint()))
     })
-}
-
-fn quoted(words: &[String]) -> String {
-    words
-        .iter()
-        .map(|word| format!("`{word}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
 }

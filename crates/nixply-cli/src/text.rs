@@ -47,6 +47,12 @@ pub(crate) fn count(n: usize, singular: &str) -> String {
     format!("{n} {singular}{plural}")
 }
 
+/// Each word in backquotes, with commas between.
+pub(crate) fn quoted(words: &[impl std::fmt::Display]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    quoted.join(", ")
+}
+
 /// The first 12 digits of a digest, enough to recognise it.
 pub(crate) fn short(digest: &str) -> &str {
     let hex = digest.strip_prefix("sha256:").unwrap_or(digest);

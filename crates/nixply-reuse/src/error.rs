@@ -1,7 +1,7 @@
 //! What can go wrong in the laboratory.
 
 use nixply_pack::{CatalogError, PackError};
-use nixply_store::{ClosureError, ReadError, StoreDirError, StorePath, StorePathError};
+use nixply_store::{ClosureError, ReadError, StoreDir, StoreDirError, StorePath, StorePathError};
 
 /// Why a fleet could not be read or replayed.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,18 @@ pub enum ReuseError {
         /// What is wrong with it.
         #[source]
         source: StoreDirError,
+    },
+    /// The images of a pin lie in several store directories.
+    #[error(
+        "the paths of `{image}` lie in `{store_dir}`: expected `{expected}`, as those of the other images"
+    )]
+    StoreDirs {
+        /// The image.
+        image: String,
+        /// Where its paths lie.
+        store_dir: StoreDir,
+        /// Where the paths of the images before it lie.
+        expected: StoreDir,
     },
     /// A text is not a store path.
     #[error("`{document}` names something that is no store path")]

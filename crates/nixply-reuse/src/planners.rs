@@ -117,7 +117,13 @@ impl Planner for PackerPlanner {
 
     fn begin_pin(&mut self, pin: &Pin) -> Result<(), CatalogError> {
         if self.recipe.packer == Packer::Fleet {
-            let level = self.level.unwrap_or(4);
+            let level = if let Some(level) = self.level {
+                level
+            } else {
+                let max_layers = self.max_layers.unwrap_or(usize::MAX);
+                Catalog::propose_level(&pin.closure, &pin.sets, max_layers)?.level
+            };
+            self.level = Some(level);
             self.catalog = Some(Catalog::new(&pin.closure, &pin.sets, level)?);
         }
         Ok(())

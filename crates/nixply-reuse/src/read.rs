@@ -3,7 +3,7 @@
 use crate::ReuseError;
 use crate::fleet::{Draws, Pin, Project, Sets};
 use crate::identity::path_info;
-use nixply_store::{Closure, StoreDir, StorePath, read_closure};
+use nixply_store::{Closure, PathIdx, StoreDir, StorePath, read_closure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -49,6 +49,45 @@ impl Pin {
         Ok(Self {
             name: name.to_owned(),
             closure,
+            sets,
+        })
+    }
+}
+
+impl Pin {
+    /// A pin of images by name, each a closure; the roots of an image are the paths that nothing in it refers to.
+    pub fn of_images(name: &str, images: &BTreeMap<String, Closure>) -> Result<Self, ReuseError> {
+        let mut sets = Sets::new();
+        let mut records = Vec::new();
+        let mut store_dir = None;
+        for (image, closure) in images {
+            let store_dir = store_dir.get_or_insert_with(|| closure.store_dir().clone());
+            if store_dir != closure.store_dir() {
+                return Err(ReuseError::StoreDirs {
+                    image: image.clone(),
+                    store_dir: closure.store_dir().clone(),
+                    expected: store_dir.clone(),
+                });
+            }
+            let is_root = |idx: &PathIdx| closure.referrers(*idx).next().is_none();
+            let roots = closure.indices().filter(is_root);
+            sets.insert(
+                image.clone(),
+                roots.map(|idx| closure.info(idx).path.clone()).collect(),
+            );
+            records.extend(closure.indices().map(|idx| {
+                let references = closure.references(idx);
+                let references = references.map(|to| closure.info(to).path.clone());
+                (closure.info(idx).clone(), references.collect())
+            }));
+        }
+        let closure = Closure::new(store_dir.unwrap_or_default(), records);
+        Ok(Self {
+            name: name.to_owned(),
+            closure: closure.map_err(|source| ReuseError::Closure {
+                document: name.to_owned(),
+                source: Box::new(source),
+            })?,
             sets,
         })
     }

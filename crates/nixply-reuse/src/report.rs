@@ -110,6 +110,32 @@ impl Report {
         }
     }
 
+    /// The numbers of layers that were compared, in the order of the runs.
+    #[must_use]
+    pub fn limits(&self) -> Vec<usize> {
+        let mut limits = Vec::new();
+        for limit in self.runs.iter().filter_map(|run| run.max_layers) {
+            if !limits.contains(&limit) {
+                limits.push(limit);
+            }
+        }
+        limits
+    }
+
+    /// The runs with so many layers, and those without a limit.
+    #[must_use]
+    pub fn runs_of(&self, limit: usize) -> Vec<&Run> {
+        let mut runs: Vec<&Run> = Vec::new();
+        for run in &self.runs {
+            let fits = run.max_layers.is_none_or(|max_layers| max_layers == limit);
+            // A planner without a limit may have run once for each number of layers, always with the same result.
+            if fits && !runs.iter().any(|other| other.planner == run.planner) {
+                runs.push(run);
+            }
+        }
+        runs
+    }
+
     /// The report as JSON, with a newline at its end.
     pub fn to_json(&self) -> Result<String, ReuseError> {
         let text = serde_json::to_string_pretty(self).map_err(|source| ReuseError::Json {

@@ -1,0 +1,92 @@
+//! Texts and numbers as the page shows them.
+
+use crate::figures::Moved;
+
+/// Text for an element or a quoted attribute.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Bytes in the largest binary unit that leaves at least 1, with one decimal.
+pub(super) fn size(bytes: u64) -> String {
+    let (unit_bytes, unit) = super::scale::unit(bytes);
+    if unit_bytes == 1 {
+        return format!("{bytes} B");
+    }
+    let tenths = (u128::from(bytes) * 10 + u128::from(unit_bytes / 2)) / u128::from(unit_bytes);
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+/// A ratio with three decimals, or with one where it is large.
+pub(super) fn ratio(moved: Moved) -> String {
+    match moved.ratio() {
+        None => "–".to_owned(),
+        Some(ratio) if ratio >= 20.0 => format!("{ratio:.1}"),
+        Some(ratio) => format!("{ratio:.3}"),
+    }
+}
+
+/// The part of the names of pins that tells them apart: the last of it, from a date on where there is one.
+pub(super) fn short_pin(name: &str) -> &str {
+    let is_date = |part: &str| {
+        let bytes = part.as_bytes();
+        bytes.len() == 10
+            && bytes.iter().enumerate().all(|(at, byte)| match at {
+                4 | 7 => *byte == b'-',
+                _ => byte.is_ascii_digit(),
+            })
+    };
+    let date = name.len().checked_sub(10).and_then(|at| name.get(at..));
+    if let Some(date) = date.filter(|date| is_date(date)) {
+        return date;
+    }
+    // Revisions are told apart by their first digits.
+    match name.char_indices().nth(12) {
+        Some((at, _)) => &name[..at],
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_place() {
+        assert_eq!(
+            escape("<a href=\"x\">&'"),
+            "&lt;a href=&quot;x&quot;&gt;&amp;&#39;"
+        );
+    }
+
+    #[test]
+    fn sizes_have_one_decimal() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn pins_are_dates_where_they_end_in_one() {
+        assert_eq!(short_pin("nixos-19.09-2019-10-10"), "2019-10-10");
+        assert_eq!(short_pin("0123456789abcdef0123"), "0123456789ab");
+        assert_eq!(short_pin("now"), "now");
+        assert_eq!(short_pin("ä23456789012345"), "ä23456789012");
+    }
+}
