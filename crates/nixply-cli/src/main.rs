@@ -11,6 +11,7 @@
     reason = "clap shows comments as they stand, so `[:TAG]` cannot be escaped"
 )]
 
+mod columns;
 mod commands;
 mod contents;
 mod environment;
@@ -42,6 +43,7 @@ enum Command {
     Export(Box<commands::export::Args>),
     Load(Box<commands::load::Args>),
     Inspect(commands::inspect::Args),
+    Explain(commands::explain::Args),
     Diff(commands::diff::Args),
     Verify(commands::verify::Args),
     Bench(commands::bench::Args),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export::run(&args),
         Command::Load(args) => commands::load::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
         Command::Diff(args) => commands::diff::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Bench(args) => commands::bench::run(&args),

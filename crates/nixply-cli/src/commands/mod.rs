@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod diff;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod inspect;
 pub(crate) mod load;

@@ -1,13 +1,12 @@
 //! The comparison as people read it, in 80 columns.
 
 use super::{Diff, measure};
+use crate::columns::{COLUMNS, fit, shorten, wrap};
 use crate::text;
 use nixply_image::{Change, ChangeKind, Identity, LayerComparison, LayerFate, LayerHolds};
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-/// Lines are kept to this many columns, names alone may be longer.
-const COLUMNS: usize = 80;
 /// How many causes, rebuilt packages and layers are shown without `--all`: together they fill one screen.
 const MAX_CAUSES: usize = 15;
 const MAX_REBUILT: usize = 8;
@@ -325,54 +324,4 @@ fn and_more(n: usize, text: &mut String) {
     if n > 0 {
         let _ = writeln!(text, "and {n} more; --all names them");
     }
-}
-
-/// As many words as fit, with commas between, and how many there are more.
-fn fit(words: &[String], width: usize) -> String {
-    let mut text = String::new();
-    for (n, word) in words.iter().enumerate() {
-        let left = words.len() - n - 1;
-        let tail = if left == 0 {
-            String::new()
-        } else {
-            format!(" and {left} more")
-        };
-        let separator = if n == 0 { "" } else { ", " };
-        let len =
-            text.chars().count() + separator.len() + word.chars().count() + tail.chars().count();
-        if n > 0 && len > width {
-            let _ = write!(text, " and {} more", left + 1);
-            return text;
-        }
-        text.push_str(separator);
-        text.push_str(word);
-    }
-    text
-}
-
-fn shorten(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width - 1).chain(['…']).collect()
-}
-
-/// Breaks a sentence into lines.
-fn wrap(sentence: &str, width: usize) -> String {
-    let mut text = String::new();
-    let mut column = 0;
-    for word in sentence.split(' ') {
-        let len = word.chars().count();
-        if column > 0 && column + 1 + len > width {
-            text.push('\n');
-            column = 0;
-        } else if column > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += len;
-    }
-    text.push('\n');
-    text
 }
