@@ -117,11 +117,10 @@ fn ranks(closure: &Closure, dag: &Dag, sizes: &[u64]) -> Vec<u32> {
         }
         distinct = refined_count;
     }
-    let mut order: Vec<u32> = dag.nodes().collect();
-    order.sort_unstable_by(|&a, &b| {
-        let of = |path: u32| (own[path as usize], colours[path as usize], path);
-        name(a).cmp(name(b)).then_with(|| of(a).cmp(&of(b)))
-    });
+    let mut order: Vec<u32> = closure.by_name().into_iter().map(|path| path.0).collect();
+    for same_name in order.chunk_by_mut(|&a, &b| name(a) == name(b)) {
+        same_name.sort_unstable_by_key(|&path| (own[path as usize], colours[path as usize], path));
+    }
     let mut ranks = vec![0; order.len()];
     for (rank, path) in (0..).zip(order) {
         ranks[path as usize] = rank;
