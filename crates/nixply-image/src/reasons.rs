@@ -16,6 +16,8 @@ pub enum LayerReasonRecord {
     Small,
     /// Groups that are too small for a layer of their own and too large for the small ones' layer.
     Rest,
+    /// What the image itself asks for, where it is not known which of it changes with every version.
+    AskedFor,
     /// New in every version of the image.
     Volatile,
     /// A layer of the prior image, as it was.
@@ -32,6 +34,7 @@ impl LayerReasonRecord {
             LayerReason::Group { .. } => Some(Self::Group),
             LayerReason::Small => Some(Self::Small),
             LayerReason::Rest => Some(Self::Rest),
+            LayerReason::AskedFor => Some(Self::AskedFor),
             LayerReason::Volatile => Some(Self::Volatile),
             LayerReason::Prior => Some(Self::Prior),
             _ => None,

@@ -42,11 +42,13 @@ pub(crate) struct Filled {
 
 /// How groups that have no layer of their own are put together.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Leftovers {
+pub(crate) struct Leftovers<'a> {
     /// Layers for groups that are not small; at least 1.
     pub(crate) rest_layers: usize,
     /// Whether small groups have a layer for themselves.
     pub(crate) small_layer: bool,
+    /// Paths whose groups have a layer for themselves, ascending.
+    pub(crate) asked_for: &'a [u32],
 }
 
 /// The largest groups in a layer each, the others together. `available` is at least 1 where there is a group.
@@ -55,7 +57,7 @@ pub(crate) fn fill(
     facts: &Facts,
     mut groups: Vec<Group>,
     available: usize,
-    leftovers: Leftovers,
+    leftovers: Leftovers<'_>,
 ) -> Vec<Filled> {
     let alone = |group: Group| Filled {
         reason: LayerReason::Group {
@@ -69,13 +71,22 @@ pub(crate) fn fill(
     groups.sort_unstable_by_key(|group| (Reverse(group.bytes), group.key));
     let rest_layers = leftovers.rest_layers.min(available);
     let small_layer = leftovers.small_layer && rest_layers + 1 < available;
-    let alone_count = available - rest_layers - usize::from(small_layer);
+    let mut alone_count = available - rest_layers - usize::from(small_layer);
+    let is_asked_for = |group: &Group| {
+        let mut members = group.members.iter();
+        members.any(|path| leftovers.asked_for.binary_search(path).is_ok())
+    };
+    let asked_layer = alone_count > 1 && groups[alone_count - 1..].iter().any(is_asked_for);
+    alone_count -= usize::from(asked_layer);
     let left = groups.split_off(alone_count);
 
     let mut rest = vec![Vec::new(); rest_layers];
     let mut small = Vec::new();
+    let mut asked = Vec::new();
     for group in left {
-        if small_layer && group.bytes < SMALL_GROUP_BYTES {
+        if asked_layer && is_asked_for(&group) {
+            asked.extend(group.members);
+        } else if small_layer && group.bytes < SMALL_GROUP_BYTES {
             small.extend(group.members);
         } else {
             rest[bucket(closure, facts, &group, rest_layers)].extend(group.members);
@@ -92,9 +103,11 @@ pub(crate) fn fill(
     };
     let rest = rest.into_iter().filter(|members| !members.is_empty());
     let small = Some(small).filter(|members| !members.is_empty());
+    let asked = Some(asked).filter(|members| !members.is_empty());
     (groups.into_iter().map(alone))
         .chain(rest.map(together(LayerReason::Rest)))
         .chain(small.into_iter().map(together(LayerReason::Small)))
+        .chain(asked.into_iter().map(together(LayerReason::AskedFor)))
         .collect()
 }
 

@@ -125,33 +125,45 @@ impl Planner<'_> {
             None if available > FEW_LAYERS => grouping.by_hosts(),
             None => grouping.by_path(),
         };
-        let leftovers = match self.options.packer {
-            Packer::Fleet => Leftovers {
-                rest_layers: 1,
-                small_layer: true,
-            },
-            _ if available > FEW_LAYERS => Leftovers {
-                rest_layers: (room * REST_PERCENT / 100).max(1),
-                small_layer: true,
-            },
-            _ => Leftovers {
-                rest_layers: 1,
-                small_layer: false,
-            },
+        let asked_for = self.asked_for(volatile);
+        let few_layers = available <= FEW_LAYERS && self.known.is_none();
+        let rest_layers = match self.options.packer {
+            Packer::Fleet => 1,
+            _ if few_layers => 1,
+            _ => (room * REST_PERCENT / 100).max(1),
+        };
+        let leftovers = Leftovers {
+            rest_layers,
+            small_layer: !few_layers,
+            asked_for: &asked_for,
         };
         let mut layers = fill(self.closure, self.facts, groups, room, leftovers);
         layers.extend(intact.into_iter().map(|group| Filled {
             group,
             reason: LayerReason::Prior,
         }));
-        self.order(&mut layers, volatile);
+        self.order(&mut layers, volatile, &asked_for);
         layers.append(&mut top);
         layers
     }
 
+    /// What the image asks for, ascending, where that is all that is known of what changes with it.
+    fn asked_for(&self, volatile: &Volatile) -> Vec<u32> {
+        if volatile.is_certain() {
+            return Vec::new();
+        }
+        let mut asked_for = volatile.asked_for(self.dag);
+        let is_shared = |path: u32| {
+            self.known
+                .is_some_and(|known| known.group_of[path as usize].is_some())
+        };
+        asked_for.retain(|&path| !is_shared(path));
+        asked_for
+    }
+
     /// Puts what many paths refer to, and what is large, below: (users)² · bytes in powers of two, so that small changes
-    /// move no layer (`docs/packing.md`, "Order").
-    fn order(&self, layers: &mut [Filled], volatile: &Volatile) {
+    /// move no layer (`docs/packing.md`, "Order"). What the image asks for stands above the rest.
+    fn order(&self, layers: &mut [Filled], volatile: &Volatile, asked_for: &[u32]) {
         let users = |path: u32| {
             let users = self.dag.users.of(path).iter();
             users.filter(|&&user| !volatile.has(user)).count() as u64
@@ -159,7 +171,9 @@ impl Planner<'_> {
         layers.sort_by_cached_key(|layer| {
             let least_used = layer.group.members.iter().map(|&path| users(path)).min();
             let weight = 2 * bit_length(least_used.unwrap_or(0)) + bit_length(layer.group.bytes);
-            (Reverse(weight), layer.group.key)
+            let mut members = layer.group.members.iter();
+            let on_top = members.any(|path| asked_for.binary_search(path).is_ok());
+            (on_top, Reverse(weight), layer.group.key)
         });
     }
 

@@ -107,6 +107,8 @@ pub enum LayerReason {
     Small,
     /// Groups that are too small for a layer of their own and too large for the small ones' layer.
     Rest,
+    /// What the image itself asks for, where it is not known which of it changes with every version.
+    AskedFor,
     /// New in every version of the image.
     Volatile,
     /// A layer of the prior image, as it was.
@@ -194,7 +196,7 @@ pub fn pack(closure: &Closure, options: &PackOptions<'_>) -> Result<Packing, Pac
         Packer::Size => singles_and_rest(size::order(closure), available),
         Packer::PerPath => singles_and_rest(references_first(closure), available),
     };
-    let packed = |layer: Vec<u32>| PackedLayer {
+    let layer = |layer: Vec<u32>| PackedLayer {
         paths: layer.into_iter().map(PathIdx).collect(),
         reason: LayerReason::Packer,
         riders: Vec::new(),
@@ -202,7 +204,7 @@ pub fn pack(closure: &Closure, options: &PackOptions<'_>) -> Result<Packing, Pac
     };
     Ok(Packing {
         packer: packer.id(),
-        layers: layers.into_iter().map(packed).collect(),
+        layers: layers.into_iter().map(layer).collect(),
         volatile: Vec::new(),
         unknown: Vec::new(),
     })

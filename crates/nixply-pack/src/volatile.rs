@@ -9,6 +9,7 @@ use crate::VolatileReason;
 use crate::dag::{Dag, Walk};
 use crate::facts::Facts;
 use nixply_store::PathIdx;
+use std::cmp::Reverse;
 
 /// Paths below this size share the top layer; a larger one that structure points at has a layer of its own, where a
 /// wrong guess costs nothing.
@@ -19,6 +20,15 @@ const MAX_HOLDERS: usize = 3;
 
 /// With so few layers none is spent on a guess.
 const FEW_LAYERS: usize = 8;
+
+/// Roots below this size share the top layer where a closure has several (`docs/packing.md`, "Volatile paths").
+const SMALL_ROOT_BYTES: u64 = 64 << 10;
+
+/// A path holds most of a closure when it refers to more than this share, in percent.
+const MOST_PERCENT: usize = 75;
+
+/// So many paths are looked at for one that holds most: those with the most references.
+const MAX_CANDIDATES: usize = 16;
 
 /// The volatile paths of a closure.
 #[derive(Debug)]
@@ -71,18 +81,23 @@ impl Volatile {
             volatile.reasons[root as usize] = Some(VolatileReason::Root);
         } else {
             for root in roots {
-                if size(root) < SMALL_OWN_BYTES {
+                if size(root) < SMALL_ROOT_BYTES {
                     volatile.reasons[root as usize] = Some(VolatileReason::SmallRoot);
                 }
             }
         }
         let mut walk = Walk::new(dag.len());
         for _ in 0..MAX_HOLDERS {
-            let mut candidates = volatile.used_by_no_other(dag);
+            let mut candidates = volatile.asked_for(dag);
             candidates.retain(|&path| !is_shared(path));
-            let holder = candidates.into_iter().find(|&path| {
+            candidates.sort_by_key(|&path| {
+                let references = dag.references.of(path).len();
+                (Reverse(references), facts.ranks[path as usize])
+            });
+            let mut candidates = candidates.into_iter().take(MAX_CANDIDATES);
+            let holder = candidates.find(|&path| {
                 walk.from(&[path], &dag.references);
-                4 * walk.met.len() > 3 * dag.len()
+                100 * walk.met.len() > MOST_PERCENT * dag.len()
             });
             let Some(holder) = holder else { break };
             volatile.reasons[holder as usize] = Some(VolatileReason::HoldsMost);
@@ -126,14 +141,20 @@ impl Volatile {
             .collect()
     }
 
-    /// The paths that are not volatile and that only volatile paths use, ascending.
-    fn used_by_no_other(&self, dag: &Dag) -> Vec<u32> {
-        let below = |path: u32| {
-            let users = dag.users.of(path);
-            !users.is_empty() && users.iter().all(|&user| self.has(user))
-        };
+    /// The paths that are not volatile and that nothing or only volatile paths use, ascending.
+    pub(crate) fn asked_for(&self, dag: &Dag) -> Vec<u32> {
+        let users = |path: u32| dag.users.of(path).iter();
         dag.nodes()
-            .filter(|&path| !self.has(path) && below(path))
+            .filter(|&path| !self.has(path) && users(path).all(|&user| self.has(user)))
             .collect()
+    }
+
+    /// Whether it is known which paths change with the image itself.
+    pub(crate) fn is_certain(&self) -> bool {
+        use VolatileReason::{Given, HoldsMost, UsesVolatile};
+        let reasons = self.reasons.iter().flatten();
+        reasons
+            .into_iter()
+            .any(|reason| matches!(reason, Given | HoldsMost | UsesVolatile))
     }
 }

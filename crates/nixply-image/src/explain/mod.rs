@@ -31,6 +31,8 @@ pub enum LayerWhy {
     Small,
     /// Groups that are too small for a layer of their own.
     Rest,
+    /// What the image itself asks for and has no layer of its own, where it is not known what changes with every version.
+    AskedFor,
     /// A layer of the prior image, as it was.
     Prior,
     /// The roots and what else is with them. Told by structure.
@@ -119,6 +121,7 @@ fn recorded(contents: &ImageContents, planned: &PlannedLayer) -> Option<LayerExp
         LayerReasonRecord::Group => LayerWhy::Riders,
         LayerReasonRecord::Small => LayerWhy::Small,
         LayerReasonRecord::Rest => LayerWhy::Rest,
+        LayerReasonRecord::AskedFor => LayerWhy::AskedFor,
         LayerReasonRecord::Volatile => LayerWhy::Volatile,
         LayerReasonRecord::Prior => LayerWhy::Prior,
         LayerReasonRecord::Unknown => return None,

@@ -186,6 +186,9 @@ pub(super) fn sentence(why: LayerWhy) -> &'static str {
             "small ones that share a layer: each alone would cost more than it saves."
         }
         LayerWhy::Rest => "the rest: for these no layer of their own was left.",
+        LayerWhy::AskedFor => {
+            "what the image asks for: any of it may be new in the next version, so it stands apart."
+        }
         LayerWhy::Prior => "as in the prior image, because all of their paths are still there.",
         LayerWhy::Roots => "the roots, and what was put with them.",
         LayerWhy::Grouped => "several paths, and nothing recorded says why.",

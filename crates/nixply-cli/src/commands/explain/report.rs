@@ -109,6 +109,7 @@ fn reason(explained: &Explained<'_>, idx: usize) -> Value {
             LayerWhy::Headed => "headed",
             LayerWhy::Small => "small",
             LayerWhy::Rest => "rest",
+            LayerWhy::AskedFor => "asked-for",
             LayerWhy::Prior => "prior",
             LayerWhy::Roots => "roots",
             LayerWhy::Grouped => "grouped",
