@@ -16,6 +16,7 @@ use std::io::Write as _;
 /// Exit codes: 0 whether or not the images differ; 1 with --exit-code, if they do; 5 if more would move than --max-push or
 /// --max-pull allow.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
     /// The image that is there: a `docker://REF`, an OCI layout, an archive, a plan, or whatever a plan can be made from
     old: String,

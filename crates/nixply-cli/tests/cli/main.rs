@@ -5,9 +5,12 @@
     reason = "a test stops where something is not as expected"
 )]
 
+mod diff;
 mod errors;
+mod explain;
 mod help;
 mod images;
 mod plan;
 mod registry;
 mod support;
+mod weeks;

@@ -75,7 +75,7 @@ fn summary(diff: &Diff<'_>) -> String {
     if comparison.chain_pull != comparison.pull {
         let _ = writeln!(
             text,
-            "chain    {}, for clients that fetch layer {} and all above",
+            "chain    {} where all from layer {} on is fetched",
             moved(comparison.chain_pull),
             comparison.chain_start + 1
         );
@@ -159,10 +159,10 @@ fn rebuilt(diff: &Diff<'_>, text: &mut String) {
         .iter()
         .map(|change| change.nar_size_bytes)
         .fold(0, u64::saturating_add);
-    let sized = (bytes > 0).then(|| format!(" ({} of NAR)", text::size(bytes)));
+    let sized = (bytes > 0).then(|| format!(", {} of NAR", text::size(bytes)));
     let _ = writeln!(
         text,
-        "\nbuilt again for the same version because of these: {}{}",
+        "\nrebuilt without a new version, because of these: {}{}",
         text::count(rebuilt.len(), "package"),
         sized.unwrap_or_default(),
     );

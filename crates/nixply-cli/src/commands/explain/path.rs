@@ -132,13 +132,15 @@ fn use_of(explained: &Explained<'_>, path: &StorePath, text: &mut String) {
             text::count(users.references, "path")
         )
     } else {
+        let among = match n_roots {
+            1 => String::new(),
+            _ => format!(", {} of {n_roots} roots among them", users.roots),
+        };
         format!(
-            "{} of the image {} it ({} directly), {} of {} among them; it refers to {}.",
+            "{} of the image {} it, {} directly{among}; it refers to {}.",
             text::count(users.all, "path"),
             if users.all == 1 { "needs" } else { "need" },
             users.direct,
-            users.roots,
-            text::count(n_roots, "root"),
             text::count(users.references, "path"),
         )
     };
@@ -170,14 +172,12 @@ fn use_of(explained: &Explained<'_>, path: &StorePath, text: &mut String) {
     }
 }
 
+/// A sentence behind a label, its lines below each other.
 fn labelled(label: &str, sentence: &str) -> String {
-    let wrapped = wrap(sentence, COLUMNS - 9);
-    wrapped
-        .lines()
-        .enumerate()
-        .map(|(n, line)| {
-            let label = if n == 0 { label } else { "" };
-            format!("{label:<9}{line}\n")
-        })
-        .collect()
+    let mut text = String::new();
+    for (n, line) in wrap(sentence, COLUMNS - 9).lines().enumerate() {
+        let label = if n == 0 { label } else { "" };
+        let _ = writeln!(text, "{label:<9}{line}");
+    }
+    text
 }
