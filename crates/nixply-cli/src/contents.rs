@@ -51,6 +51,7 @@ pub(crate) fn read(
         options: &options,
         name: None,
         default_compression,
+        insecure: args.insecure,
     })?;
     let contents = ImageContents::of_plan(&plan)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;

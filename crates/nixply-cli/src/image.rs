@@ -4,6 +4,7 @@ use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, read_input, spec_closure};
 use crate::options::{ImageOptions, LayerFormatName, NameOptions, WorkOptions, created};
+use crate::packer_input::{note_unknown, origin, packer_input, store_paths};
 use crate::text;
 use nixply_image::{
     DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlannedLayer, PlanningError, plan_image,
@@ -11,8 +12,8 @@ use nixply_image::{
 };
 use nixply_layer::{Compression, CompressionPool, StoreRoot};
 use nixply_oci::{LayerKey, LayerRecord, Platform};
-use nixply_pack::{DOCKER_MAX_LAYERS, Packer};
-use nixply_store::{Closure, StorePath};
+use nixply_pack::{DOCKER_MAX_LAYERS, PackError};
+use nixply_store::Closure;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -24,6 +25,8 @@ pub(crate) struct Request<'a> {
     pub(crate) name: Option<&'a NameOptions>,
     /// The compression where neither the command line nor a specification names one.
     pub(crate) default_compression: Compression,
+    /// Whether a registry with a prior image may be spoken to in plain HTTP.
+    pub(crate) insecure: bool,
 }
 
 /// Plans the image that the command line asks for.
@@ -65,6 +68,9 @@ fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
         ("--root", !options.roots.is_empty()),
         ("--max-layers", options.max_layers.is_some()),
         ("--packer", options.packer.is_some()),
+        ("--catalog", options.catalog.is_some()),
+        ("--prior", options.prior.is_some()),
+        ("--volatile", !options.volatile.is_empty()),
         ("--layer-format", options.layer_format.is_some()),
     ];
     if let Some((option, _)) = decided.into_iter().find(|(_, given)| *given) {
@@ -111,11 +117,17 @@ fn plan_spec(
         )?),
         closure => closure,
     };
-    let packer = options
-        .packer
-        .as_deref()
-        .or(spec.packer.as_deref())
-        .unwrap_or("auto");
+    let platform = (request.options.config.platform.clone())
+        .or_else(|| spec.platform.clone())
+        .unwrap_or_else(this_platform);
+    let store_dir = closure.as_ref().map(Closure::store_dir);
+    let packer = packer_input(
+        request,
+        &spec,
+        base,
+        &store_dir.cloned().unwrap_or_default(),
+        &platform,
+    )?;
     let compression = match (options.compression, &spec.compression) {
         (Some(compression), _) => compression,
         (None, Some(text)) => text
@@ -137,26 +149,20 @@ fn plan_spec(
     let root_files = resolve_root_files(&spec.files, base)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     let options = nixply_image::PlanOptions {
-        packer: parse_packer(packer, origin(options.packer.is_some()))?,
+        packer: packer.packer,
         max_layers: options
             .max_layers
             .or(spec.max_layers)
             .unwrap_or(DEFAULT_MAX_LAYERS),
-        volatile: Vec::new(),
-        catalog: None,
-        prior: Vec::new(),
+        volatile: packer.volatile,
+        catalog: packer.catalog.clone(),
+        prior: packer.prior,
         compression,
         layer_format: match options.layer_format {
             Some(LayerFormatName::Dockertools) => nixply_image::LayerFormatRecord::Dockertools,
             Some(LayerFormatName::Nixply) | None => nixply_image::LayerFormatRecord::Nixply,
         },
-        platform: request
-            .options
-            .config
-            .platform
-            .clone()
-            .or(spec.platform)
-            .unwrap_or_else(this_platform),
+        platform,
         config,
         root_files,
         name: spec.name,
@@ -167,38 +173,24 @@ fn plan_spec(
     };
     let plan = plan_image(closure.as_ref(), options).map_err(|error| {
         let status = match error {
+            PlanningError::Pack(PackError::NotForPacker { .. } | PackError::NoCatalog) => {
+                packer.origin
+            }
             PlanningError::Pack(_) => ExitStatus::Failed,
             _ => ExitStatus::Input,
         };
-        CliError::from_error(status, &error)
+        let hint = matches!(error, PlanningError::Pack(PackError::NoCatalog))
+            .then(|| "give one with --catalog; `nixply catalog` makes it".to_owned());
+        CliError::from_error(status, &error).maybe_hint(hint)
     })?;
+    if let (Some(catalog), Some(closure)) = (&packer.catalog, &closure) {
+        note_unknown(catalog, closure, plan.packer.unknown_paths.unwrap_or(0));
+    }
     Ok((plan, closure))
 }
 
-/// Whose mistake a wrong word is: the command line's or the specification's.
-fn origin(on_command_line: bool) -> ExitStatus {
-    if on_command_line {
-        ExitStatus::Usage
-    } else {
-        ExitStatus::Input
-    }
-}
-
-fn parse_packer(name: &str, status: ExitStatus) -> Result<Packer, CliError> {
-    Packer::resolve(name, false).map_err(|error| CliError::from_error(status, &error))
-}
-
 fn restrict(closure: &Closure, roots: &[String], status: ExitStatus) -> Result<Closure, CliError> {
-    let roots: Vec<StorePath> = roots
-        .iter()
-        .map(|root| {
-            closure
-                .store_dir()
-                .parse(root)
-                .or_else(|error| StorePath::new(root).map_err(|_| error))
-        })
-        .collect::<Result<_, _>>()
-        .map_err(|error| CliError::from_error(status, &error))?;
+    let roots = store_paths(closure.store_dir(), roots, status)?;
     closure
         .restrict(&roots)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))

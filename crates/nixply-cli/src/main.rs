@@ -20,6 +20,7 @@ mod image;
 mod input;
 mod nix;
 mod options;
+mod packer_input;
 mod progress;
 mod stored;
 mod text;

@@ -26,9 +26,19 @@ pub(crate) struct PlanOptions {
     /// The most layers that the image may have, all kinds counted [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) max_layers: Option<usize>,
-    /// What decides the layers: auto, auto-layer, popularity, nix2container, size, per-path [default: auto]
+    /// What decides the layers: auto, solo, fleet, auto-layer, popularity, nix2container, size, per-path [default: auto,
+    /// which is fleet with a catalog and solo without]
     #[arg(long, value_name = "NAME")]
     pub(crate) packer: Option<String>,
+    /// The fleet's catalog, as `nixply catalog` makes it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) catalog: Option<PathBuf>,
+    /// An earlier plan or image, whose layers stay as they are where all of their paths are still there
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) prior: Option<String>,
+    /// A store path that is new in every version of the image (can be repeated) [default: found by structure]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) volatile: Vec<String>,
     /// How layers are written [default: nixply]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) layer_format: Option<LayerFormatName>,

@@ -28,7 +28,41 @@ pub(crate) struct OpenArgs {
 pub(crate) fn open(image: &str, args: &OpenArgs) -> Result<Option<Box<dyn ImageSource>>, CliError> {
     match stored_place(image)? {
         None => Ok(None),
-        Some(StoredPlace::Registry(reference)) => {
+        Some(place) => Ok(Some(open_stored(place, args)?)),
+    }
+}
+
+/// Why an image that exists already was not opened.
+#[derive(Debug)]
+pub(crate) enum StoredError {
+    /// The registry or the way to it.
+    Registry(RegistryError),
+    /// Anything else.
+    Other(CliError),
+}
+
+impl From<CliError> for StoredError {
+    fn from(error: CliError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<StoredError> for CliError {
+    fn from(error: StoredError) -> Self {
+        match error {
+            StoredError::Registry(error) => registry_error(&error),
+            StoredError::Other(error) => error,
+        }
+    }
+}
+
+/// Opens an image whose place is known.
+pub(crate) fn open_stored(
+    place: StoredPlace,
+    args: &OpenArgs,
+) -> Result<Box<dyn ImageSource>, StoredError> {
+    match place {
+        StoredPlace::Registry(reference) => {
             let reference = parse_reference(&reference)?;
             let credentials = credentials(&reference)?;
             let opened = RegistryImage::open(
@@ -37,10 +71,10 @@ pub(crate) fn open(image: &str, args: &OpenArgs) -> Result<Option<Box<dyn ImageS
                 &credentials,
                 args.insecure,
             )
-            .map_err(|error| registry_error(&error))?;
-            Ok(Some(Box::new(opened)))
+            .map_err(StoredError::Registry)?;
+            Ok(Box::new(opened))
         }
-        Some(StoredPlace::Disk(path)) => {
+        StoredPlace::Disk(path) => {
             let options = OpenOptions {
                 platform: args.platform.as_ref(),
                 reference: args.reference.as_deref(),
@@ -56,7 +90,7 @@ pub(crate) fn open(image: &str, args: &OpenArgs) -> Result<Option<Box<dyn ImageS
                     .then(|| "choose one with --reference, or --platform".to_owned());
                 CliError::from_error(status, &error).maybe_hint(hint)
             })?;
-            Ok(Some(Box::new(opened)))
+            Ok(Box::new(opened))
         }
     }
 }

@@ -12,6 +12,14 @@ pub(crate) fn warning(text: &str) {
     message(&format!("warning: {text}\n"));
 }
 
+/// Something to know that changes nothing of what is asked for, with, where there is one, something to do about it.
+pub(crate) fn note(text: &str, hint: Option<&str>) {
+    message(&format!("note: {text}\n"));
+    if let Some(hint) = hint {
+        message(&format!("hint: {hint}\n"));
+    }
+}
+
 /// Bytes in the largest binary unit that leaves at least 1, with one decimal: `10.0 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

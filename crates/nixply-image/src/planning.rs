@@ -64,7 +64,7 @@ pub enum PlanningError {
     #[error(transparent)]
     Pack(#[from] PackError),
     /// A path that shall be new in every version of the image is not in this one.
-    #[error("`{path}` is given as volatile, but the closure does not hold it")]
+    #[error("`{path}` is given as volatile, but the image does not hold it")]
     Volatile {
         /// The path.
         path: StorePath,
@@ -104,6 +104,8 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
             },
         )?;
         fill(&mut plan, closure, packing, options.catalog.as_ref());
+    } else if let Some(path) = options.volatile.into_iter().next() {
+        return Err(PlanningError::Volatile { path });
     }
     if !options.root_files.is_empty() {
         let mut files = options.root_files;

@@ -36,6 +36,15 @@ pub struct ImageSpec {
     /// The packer's name.
     #[serde(default)]
     pub packer: Option<String>,
+    /// Store paths that are new in every version of the image, whole or as base names.
+    #[serde(default)]
+    pub volatile: Vec<String>,
+    /// The fleet's catalog, a file relative to the specification.
+    #[serde(default)]
+    pub catalog: Option<PathBuf>,
+    /// An earlier plan or image: a file relative to the specification, or `docker://REF`.
+    #[serde(default)]
+    pub prior: Option<String>,
     /// The most layers that the image may have.
     #[serde(default)]
     pub max_layers: Option<usize>,
@@ -87,6 +96,9 @@ impl ImageSpec {
             store_paths: Vec::new(),
             roots: Vec::new(),
             packer: None,
+            volatile: Vec::new(),
+            catalog: None,
+            prior: None,
             max_layers: None,
             compression: None,
             platform: None,

@@ -73,6 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             Format::DockerArchive => Compression::None,
             Format::Archive | Format::OciDir => Compression::default(),
         },
+        insecure: false,
     })?;
     let image = image::image(plan, &args.work, &BTreeMap::new())?;
     let progress = Progress::new("writing", image.layers().len(), args.quiet);

@@ -77,6 +77,7 @@ fn plan(args: &Args) -> Result<Plan, CliError> {
         options: &options,
         name: None,
         default_compression: Compression::default(),
+        insecure: args.open.insecure,
     })
 }
 

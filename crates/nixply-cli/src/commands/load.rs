@@ -72,6 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         // The bytes go through a pipe and are unpacked at the other end: compressing them only costs time. The config,
         // and so Docker's image ID, is the same as that of a compressed image.
         default_compression: Compression::None,
+        insecure: false,
     })?;
     if plan.name.is_none() {
         text::warning("the image gets no name: give it one with --name");

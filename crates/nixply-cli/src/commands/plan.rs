@@ -32,6 +32,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         options: &args.options,
         name: Some(&args.name),
         default_compression: Compression::default(),
+        insecure: false,
     })?;
     let json = plan
         .to_json()

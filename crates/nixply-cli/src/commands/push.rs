@@ -84,6 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         options: &args.options,
         name: None,
         default_compression: Compression::default(),
+        insecure: args.insecure,
     })?;
     let targets = targets(&reference, &args.tags, &plan)?;
     if let Some(file) = &args.digest_file {

@@ -84,7 +84,9 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         CliError::new(ExitStatus::Input, format!("`{}` is no image", args.image))
             .hint("expected docker://REF, an OCI layout directory or an archive")
     })?;
-    let plan = args.plan.as_deref().map(read_plan).transpose()?;
+    let plan = (args.plan.as_deref())
+        .map(|plan| read_plan(plan, args.open.insecure))
+        .transpose()?;
     let specs = match &plan {
         Some(plan) => plan_specs(plan, source.image())?,
         None => history_specs(source.image()),
@@ -173,12 +175,13 @@ fn config_difference(plan: &Plan, image: &StoredImage) -> Result<Option<String>,
 }
 
 /// A plan, or what is planned by an image specification or a closure without further options.
-fn read_plan(text: &str) -> Result<Plan, CliError> {
+fn read_plan(text: &str, insecure: bool) -> Result<Plan, CliError> {
     image::plan(&Request {
         image: text,
         options: &ImageOptions::default(),
         name: None,
         default_compression: Compression::default(),
+        insecure,
     })
 }
 

@@ -1,0 +1,197 @@
+//! What a packer is given beside the closure: volatile paths, the fleet's catalog, an earlier image.
+
+use crate::error::{CliError, ExitStatus};
+use crate::image::Request;
+use crate::input::{Input, read_file, read_input, stored_place};
+use crate::stored::{OpenArgs, StoredError, open_stored};
+use crate::text;
+use nixply_image::{ImageContents, ImageSpec, LayerHolds, LayerOutline, Plan};
+use nixply_oci::Platform;
+use nixply_pack::{Catalog, Packer};
+use nixply_store::{Closure, StoreDir, StorePath};
+use std::path::Path;
+
+/// A packer and all that it depends on beside the closure and the number of layers.
+#[derive(Debug)]
+pub(crate) struct PackerInput {
+    pub(crate) packer: Packer,
+    pub(crate) volatile: Vec<StorePath>,
+    pub(crate) catalog: Option<Catalog>,
+    pub(crate) prior: Vec<Vec<StorePath>>,
+    /// Whose mistake it is where these do not go together.
+    pub(crate) origin: ExitStatus,
+}
+
+/// Reads what the command line names, and what the specification names where the command line does not.
+///
+/// A packer of the command line wins over the specification with everything that belongs to it: `--packer popularity`
+/// takes a specification with a catalog, too, and leaves the catalog out.
+pub(crate) fn packer_input(
+    request: &Request<'_>,
+    spec: &ImageSpec,
+    base: &Path,
+    store_dir: &StoreDir,
+    platform: &Platform,
+) -> Result<PackerInput, CliError> {
+    let options = &request.options.plan;
+    let named = |name: &str| {
+        Packer::resolve(name, true)
+            .map_err(|error| CliError::from_error(origin(options.packer.is_some()), &error))
+    };
+    let chosen = options.packer.as_deref().map(named).transpose()?;
+    let of_spec = |takes: fn(Packer) -> bool| chosen.is_none_or(takes);
+
+    let volatile = if !options.volatile.is_empty() {
+        store_paths(store_dir, &options.volatile, ExitStatus::Usage)?
+    } else if of_spec(takes_structure) {
+        store_paths(store_dir, &spec.volatile, ExitStatus::Input)?
+    } else {
+        Vec::new()
+    };
+    let catalog = match (&options.catalog, &spec.catalog) {
+        (Some(file), _) => Some(read_catalog(file)?),
+        (None, Some(file)) if of_spec(|packer| packer == Packer::Fleet) => {
+            Some(read_catalog(&base.join(file))?)
+        }
+        _ => None,
+    };
+    let prior = match (&options.prior, &spec.prior) {
+        (Some(image), _) => read_prior(image, platform, request.insecure)?,
+        (None, Some(image)) if of_spec(takes_structure) => {
+            let is_file = !image.starts_with("docker://");
+            let file = is_file.then(|| base.join(image).display().to_string());
+            read_prior(file.as_ref().unwrap_or(image), platform, request.insecure)?
+        }
+        _ => Vec::new(),
+    };
+    let name = (options.packer.as_deref()).or(spec.packer.as_deref());
+    let packer = Packer::resolve(name.unwrap_or("auto"), catalog.is_some())
+        .map_err(|error| CliError::from_error(origin(options.packer.is_some()), &error))?;
+    let on_command_line = options.packer.is_some()
+        || options.catalog.is_some()
+        || options.prior.is_some()
+        || !options.volatile.is_empty();
+    Ok(PackerInput {
+        packer,
+        volatile,
+        catalog,
+        prior,
+        origin: origin(on_command_line),
+    })
+}
+
+/// True of the packers that take volatile paths and a prior image.
+fn takes_structure(packer: Packer) -> bool {
+    matches!(packer, Packer::Solo | Packer::Fleet)
+}
+
+/// Whose mistake a wrong word is: the command line's or the specification's.
+pub(crate) fn origin(on_command_line: bool) -> ExitStatus {
+    if on_command_line {
+        ExitStatus::Usage
+    } else {
+        ExitStatus::Input
+    }
+}
+
+/// Reads store paths as people give them: whole, or the base name alone.
+pub(crate) fn store_paths(
+    store_dir: &StoreDir,
+    texts: &[String],
+    status: ExitStatus,
+) -> Result<Vec<StorePath>, CliError> {
+    let path = |text: &String| {
+        store_dir
+            .parse(text)
+            .or_else(|error| StorePath::new(text).map_err(|_| error))
+            .map_err(|error| CliError::from_error(status, &error))
+    };
+    texts.iter().map(path).collect()
+}
+
+/// Reads a catalog from a file.
+pub(crate) fn read_catalog(file: &Path) -> Result<Catalog, CliError> {
+    let bytes = read_file(file)?;
+    Catalog::from_json(&bytes).map_err(|error| {
+        let message = format!("cannot use `{}` as a catalog", file.display());
+        CliError::context(ExitStatus::Input, message, &error)
+            .hint("`nixply catalog CLOSURE --sets SETS.json` makes one")
+    })
+}
+
+/// The layers of an earlier image, bottom first: of a plan, or of an image that exists already.
+fn read_prior(
+    image: &str,
+    platform: &Platform,
+    insecure: bool,
+) -> Result<Vec<Vec<StorePath>>, CliError> {
+    let Some(place) = stored_place(image)? else {
+        return match read_input(image)? {
+            Input::Plan(plan) => layers_of_plan(&plan),
+            Input::Closure(_) | Input::Spec(..) => Err(CliError::new(
+                ExitStatus::Input,
+                format!("--prior: `{image}` is neither a plan nor an image, so it has no layers"),
+            )),
+        };
+    };
+    let args = OpenArgs {
+        platform: Some(platform.clone()),
+        reference: None,
+        insecure,
+    };
+    let source = match open_stored(place, &args) {
+        Ok(source) => source,
+        Err(StoredError::Registry(error)) if error.is_absent() => {
+            text::warning(&format!(
+                "there is no prior image `{image}`; going on without one"
+            ));
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let contents = ImageContents::of_stored(source.image());
+    let says_nothing = |layer: &LayerOutline| matches!(layer.holds, LayerHolds::Unknown(_));
+    if contents.layers.iter().all(says_nothing) {
+        text::warning(&format!(
+            "no layer of the prior image `{image}` says which store paths it holds; going on without it"
+        ));
+    }
+    Ok(layers_of(&contents))
+}
+
+fn layers_of_plan(plan: &Plan) -> Result<Vec<Vec<StorePath>>, CliError> {
+    let contents = ImageContents::of_plan(plan)
+        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
+    Ok(layers_of(&contents))
+}
+
+fn layers_of(contents: &ImageContents) -> Vec<Vec<StorePath>> {
+    let paths = |layer: &LayerOutline| {
+        let paths: Vec<StorePath> = layer.paths().iter().map(|held| held.path.clone()).collect();
+        (!paths.is_empty()).then_some(paths)
+    };
+    contents.layers.iter().filter_map(paths).collect()
+}
+
+/// With less than this of the paths, in percent, the catalog is likely of another pin. A project's own paths are few.
+const FEW_PERCENT: usize = 75;
+
+/// Says where a catalog does not know the paths of a closure, other than those that no catalog can know.
+pub(crate) fn note_unknown(catalog: &Catalog, closure: &Closure, unknown_paths: usize) {
+    if unknown_paths == 0 {
+        return;
+    }
+    let fit = catalog.fit(closure);
+    let percent =
+        u128::from(fit.known_nar_size_bytes) * 100 / u128::from(fit.nar_size_bytes).max(1);
+    let knows = format!(
+        "the catalog knows {} of {} ({percent} % of the bytes); the others are packed without it",
+        fit.known_paths,
+        text::count(fit.paths, "store path"),
+    );
+    let is_few = fit.known_paths.saturating_mul(100) < fit.paths.saturating_mul(FEW_PERCENT);
+    text::note(
+        &knows,
+        is_few.then_some("make the catalog again for this pin: `nixply catalog`"),
+    );
+}
