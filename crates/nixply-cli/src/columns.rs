@@ -7,23 +7,25 @@ pub(crate) const COLUMNS: usize = 80;
 
 /// As many words as fit, with commas between, and how many there are more; the first one in any case.
 pub(crate) fn fit(words: &[String], width: usize) -> String {
+    let all = words.join(", ");
+    if all.chars().count() <= width {
+        return all;
+    }
     let mut text = String::new();
-    let mut columns = 0;
     for (n, word) in words.iter().enumerate() {
-        let left = words.len() - n - 1;
-        let tail = match left {
-            0 => 0,
-            left => format!(" and {left} more").len(),
-        };
         let separator = if n == 0 { "" } else { ", " };
-        let added = separator.len() + word.chars().count();
-        if n > 0 && columns + added + tail > width {
+        let with_word = format!("{text}{separator}{word}");
+        let left = words.len() - n - 1;
+        let tail = if left == 0 {
+            String::new()
+        } else {
+            format!(" and {left} more")
+        };
+        if n > 0 && with_word.chars().count() + tail.len() > width {
             let _ = write!(text, " and {} more", left + 1);
             return text;
         }
-        text.push_str(separator);
-        text.push_str(word);
-        columns += added;
+        text = with_word;
     }
     text
 }

@@ -6,7 +6,9 @@ use crate::support::Sandbox;
 fn every_command_explains_itself() {
     let sandbox = Sandbox::new();
     let mut text = sandbox.show(&["--help"]);
-    for command in ["plan", "push", "export", "load", "inspect", "explain", "diff", "verify"] {
+    for command in [
+        "plan", "push", "export", "load", "inspect", "explain", "diff", "verify",
+    ] {
         text.push('\n');
         text.push_str(&sandbox.show(&[command, "--help"]));
     }

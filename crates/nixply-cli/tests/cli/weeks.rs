@@ -92,7 +92,7 @@ const WEEK_1: &[Record] = &[
     ),
 ];
 
-/// The same a week later: PyYAML is no longer used, and a new dependency of the application is.
+/// The same a week later: `pyyaml` is no longer used, and a new dependency of the application is.
 const WEEK_2: &[Record] = &[
     (
         "d1",

@@ -151,13 +151,13 @@ fn by_structure(layer: &LayerOutline, graph: Option<&ImageGraph<'_>>) -> LayerEx
     let Some(graph) = graph else {
         return LayerExplanation::of(LayerWhy::Grouped);
     };
-    let held: Vec<&StorePath> = paths.iter().map(|held| &held.path).collect();
-    match graph.head_of(&held) {
+    let members: Vec<&StorePath> = paths.iter().map(|held| &held.path).collect();
+    match graph.head_of(&members) {
         Some(head) => LayerExplanation {
             head: Some(head),
             ..LayerExplanation::of(LayerWhy::Headed)
         },
-        None if held.iter().any(|path| graph.is_root(path)) => {
+        None if members.iter().any(|path| graph.is_root(path)) => {
             LayerExplanation::of(LayerWhy::Roots)
         }
         None => LayerExplanation::of(LayerWhy::Grouped),
