@@ -3,21 +3,20 @@
 use super::{PathIdx, PathInfo};
 use crate::base32;
 
-/// How many digits of a hash part are looked at before the name itself.
-const KEY_DIGITS: usize = 12;
-/// Five bits each.
-const KEY_BITS: u32 = 60;
+/// How many of a hash part's digits can tell a bucket: enough for two buckets for each of half a million paths.
+const BUCKET_DIGITS: usize = 4;
+const BUCKET_BITS_MAX: u32 = 20;
 
 /// Finds positions in a sorted list of paths.
 ///
-/// A hash part is a hash already, so its first bits spread paths evenly over buckets, two buckets for each path or more,
-/// and as digits sort by their values, a bucket is a piece of the sorted list. A piece is searched by halves, first by a
-/// number that stands for the first twelve digits: names lie all over memory, and only the right one should be fetched
-/// from there. Names that were made to share a bucket cost no more than a search by halves in the whole list.
+/// A hash part is a hash already, so its first bits spread paths evenly over buckets, and as digits sort by their values,
+/// a bucket is a piece of the sorted list. A piece is searched by halves, first by a number that stands for the first
+/// eight digits: names lie all over memory, and only the right one should be fetched from there. Names that were made
+/// to share a bucket cost no more than a search by halves in the whole list.
 pub(super) struct Lookup<'a> {
-    paths: &'a [PathInfo],
+    names: Vec<&'a str>,
     keys: Vec<u64>,
-    /// How far a key is shifted to be the number of a bucket.
+    /// How far the number of the first digits is shifted to be that of a bucket.
     shift: u32,
     bucket_starts: Vec<u32>,
 }
@@ -25,15 +24,12 @@ pub(super) struct Lookup<'a> {
 impl<'a> Lookup<'a> {
     /// `paths` are in byte order of their base names, and no more than 32 bits can count.
     pub(super) fn new(paths: &'a [PathInfo]) -> Self {
-        let keys: Vec<u64> = paths
-            .iter()
-            .map(|info| key(info.path.base_name()).unwrap_or(0))
-            .collect();
-        let bits = paths.len().next_power_of_two().ilog2() + 1;
-        let shift = KEY_BITS - bits;
+        let names: Vec<&str> = paths.iter().map(|info| info.path.base_name()).collect();
+        let bits = (paths.len().next_power_of_two().ilog2() + 1).min(BUCKET_BITS_MAX);
+        let shift = BUCKET_BITS_MAX - bits;
         let mut bucket_starts = vec![0; (1 << bits) + 1];
-        for key in &keys {
-            bucket_starts[bucket(key >> shift) + 1] += 1;
+        for digits in names.iter().filter_map(|name| first_digits(name)) {
+            bucket_starts[(digits >> shift) + 1] += 1;
         }
         let mut sum = 0;
         for start in &mut bucket_starts {
@@ -41,8 +37,8 @@ impl<'a> Lookup<'a> {
             *start = sum;
         }
         Self {
-            paths,
-            keys,
+            keys: names.iter().map(|name| key(name)).collect(),
+            names,
             shift,
             bucket_starts,
         }
@@ -50,28 +46,30 @@ impl<'a> Lookup<'a> {
 
     /// The position of a base name, which may be any text.
     pub(super) fn find(&self, name: &str) -> Option<PathIdx> {
-        let key = key(name)?;
-        let bucket = bucket(key >> self.shift);
+        let bucket = first_digits(name)? >> self.shift;
         let start = self.bucket_starts[bucket] as usize;
         let end = self.bucket_starts[bucket + 1] as usize;
+        let key = key(name);
         let first = start + self.keys[start..end].partition_point(|&k| k < key);
         let same = self.keys[first..end].partition_point(|&k| k == key);
-        let same =
-            self.paths[first..first + same].binary_search_by(|info| info.path.as_ref().cmp(name));
-        u32::try_from(first + same.ok()?).ok().map(PathIdx)
+        let position = first + self.names[first..first + same].binary_search(&name).ok()?;
+        u32::try_from(position).ok().map(PathIdx)
     }
 }
 
-fn bucket(first_bits: u64) -> usize {
-    usize::try_from(first_bits).unwrap_or(usize::MAX)
+/// The first digits as a number.
+fn first_digits(name: &str) -> Option<usize> {
+    let digits: &[u8; BUCKET_DIGITS] = name.as_bytes().first_chunk()?;
+    digits.iter().try_fold(0, |number, &digit| {
+        Some(number << 5 | usize::from(base32::value(digit)?))
+    })
 }
 
-/// The first digits as a number, which sorts as they do.
-fn key(name: &str) -> Option<u64> {
-    let digits: &[u8; KEY_DIGITS] = name.as_bytes().first_chunk()?;
-    digits.iter().try_fold(0, |key, &digit| {
-        Some(key << 5 | u64::from(base32::value(digit)?))
-    })
+/// The first eight bytes as a number that sorts as they do.
+fn key(name: &str) -> u64 {
+    name.as_bytes()
+        .first_chunk()
+        .map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 #[cfg(test)]
