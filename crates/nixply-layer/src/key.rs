@@ -7,6 +7,7 @@ use crate::spec::{
 };
 use data_encoding::HEXLOWER;
 use nixply_oci::{LayerKey, canonical_json};
+use nixply_store::StoreDir;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -16,24 +17,37 @@ const DOCKER_TOOLS_VERSION: u32 = 1;
 impl LayerSpec {
     /// The hash of everything that the layer's bytes follow from; see `docs/format.md`, "Layer key".
     #[must_use]
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "a value of texts and integers always has canonical JSON"
-    )]
     pub fn key(&self) -> LayerKey {
-        let bytes = canonical_json(&self.key_value()).expect("texts and integers");
-        LayerKey::of(&bytes)
+        LayerKey::of(&self.key_bytes())
     }
 
-    /// The value whose canonical JSON is hashed.
-    pub(crate) fn key_value(&self) -> Value {
-        json!({
-            "compression": self.compression.encoder_id(),
-            "contents": contents_value(&self.contents, &self.format),
-            "format": format_value(&self.format),
-        })
+    /// The canonical JSON that is hashed.
+    ///
+    /// A layer may hold all of 100,000 store paths, so their list is written as text at once; all else is small.
+    fn key_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(br#"{"compression":"#);
+        write_small(&json!(self.compression.encoder_id()), &mut out);
+        out.extend_from_slice(br#","contents":"#);
+        match &self.contents {
+            LayerContents::Store { store_dir, paths } => {
+                write_store_contents(store_dir, paths, &self.format, &mut out);
+            }
+            LayerContents::Root { files } => write_small(&root_contents(files), &mut out),
+        }
+        out.extend_from_slice(br#","format":"#);
+        write_small(&format_value(&self.format), &mut out);
+        out.push(b'}');
+        out
     }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a value of texts and integers always has canonical JSON"
+)]
+fn write_small(value: &Value, out: &mut Vec<u8>) {
+    out.extend(canonical_json(value).expect("texts and integers"));
 }
 
 fn format_value(format: &LayerFormat) -> Value {
@@ -57,28 +71,41 @@ fn format_value(format: &LayerFormat) -> Value {
     }
 }
 
-fn contents_value(contents: &LayerContents, format: &LayerFormat) -> Value {
-    match contents {
-        LayerContents::Store { store_dir, paths } => {
-            let mut paths: Vec<&StorePathContent> = paths.iter().collect();
-            // Only in dockerTools' format does the order of the paths reach the bytes.
-            if *format == LayerFormat::Nixply {
-                paths.sort_by(|a, b| a.path.cmp(&b.path));
-            }
-            let pair = |content: &StorePathContent| {
-                json!([
-                    store_dir.display(&content.path),
-                    content.nar_hash.to_string()
-                ])
-            };
-            json!({"store_dir": store_dir.as_str(), "paths": paths.into_iter().map(pair).collect::<Vec<_>>()})
-        }
-        LayerContents::Root { files } => {
-            let mut files: Vec<&RootFile> = files.iter().collect();
-            files.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
-            json!({"files": files.into_iter().map(file_value).collect::<Vec<_>>()})
-        }
+/// The paths, each with its NAR hash, and the store directory.
+fn write_store_contents(
+    store_dir: &StoreDir,
+    paths: &[StorePathContent],
+    format: &LayerFormat,
+    out: &mut Vec<u8>,
+) {
+    let mut paths: Vec<&StorePathContent> = paths.iter().collect();
+    // Only in dockerTools' format does the order of the paths reach the bytes.
+    if *format == LayerFormat::Nixply {
+        paths.sort_by(|a, b| a.path.cmp(&b.path));
     }
+    let mut dir = Vec::new();
+    write_small(&json!(store_dir.as_str()), &mut dir);
+    // A base name and a hash have no character that JSON escapes.
+    let open_dir = &dir[..dir.len() - 1];
+    out.extend_from_slice(br#"{"paths":["#);
+    for (n, content) in paths.into_iter().enumerate() {
+        out.extend_from_slice(if n == 0 { b"[" } else { b",[" });
+        out.extend_from_slice(open_dir);
+        out.push(b'/');
+        out.extend_from_slice(content.path.base_name().as_bytes());
+        out.extend_from_slice(br#"",""#);
+        out.extend_from_slice(content.nar_hash.to_string().as_bytes());
+        out.extend_from_slice(br#""]"#);
+    }
+    out.extend_from_slice(br#"],"store_dir":"#);
+    out.extend_from_slice(&dir);
+    out.push(b'}');
+}
+
+fn root_contents(files: &[RootFile]) -> Value {
+    let mut files: Vec<&RootFile> = files.iter().collect();
+    files.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
+    json!({"files": files.into_iter().map(file_value).collect::<Vec<_>>()})
 }
 
 fn file_value(file: &RootFile) -> Value {
@@ -107,4 +134,44 @@ fn file_value(file: &RootFile) -> Value {
         }
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Compression;
+    use nixply_store::{NarHash, StorePath};
+
+    /// The list of paths is written by hand: what is hashed must be what the writer of canonical JSON makes of it.
+    #[test]
+    fn the_text_of_store_contents_is_canonical_json() {
+        let content = |digit: u8, name: &str| StorePathContent {
+            path: StorePath::new(&format!("{}-{name}", "0123456789abcdfghijklmnpqrsvwxyz"))
+                .unwrap(),
+            nar_hash: NarHash::from_bytes([digit; 32]),
+            nar_size_bytes: 1,
+        };
+        for store_dir in ["/nix/store", "/a \"quoted\" \\ \u{fc}/store"] {
+            let spec = LayerSpec {
+                contents: LayerContents::Store {
+                    store_dir: StoreDir::new(store_dir).unwrap(),
+                    paths: vec![content(0xff, "b+-._?="), content(3, "a")],
+                },
+                format: LayerFormat::Nixply,
+                compression: Compression::default(),
+            };
+            let bytes = spec.key_bytes();
+            let value: Value = serde_json::from_slice(&bytes).unwrap();
+            let path = |name: &str| format!("{store_dir}/0123456789abcdfghijklmnpqrsvwxyz-{name}");
+            let pairs = json!([
+                [path("a"), NarHash::from_bytes([3; 32]).to_string()],
+                [path("b+-._?="), NarHash::from_bytes([0xff; 32]).to_string()],
+            ]);
+            assert_eq!(
+                value["contents"],
+                json!({"paths": pairs, "store_dir": store_dir})
+            );
+            assert_eq!(canonical_json(&value).unwrap(), bytes);
+        }
+    }
 }

@@ -69,7 +69,9 @@ impl FromStr for NarHash {
 
 impl fmt::Display for NarHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256-{}", BASE64.encode(&self.0))
+        let mut digits = [0; 44];
+        f.write_str("sha256-")?;
+        f.write_str(BASE64.encode_mut_str(&self.0, &mut digits))
     }
 }
 
