@@ -47,6 +47,7 @@ enum Command {
     Explain(commands::explain::Args),
     Diff(commands::diff::Args),
     Verify(commands::verify::Args),
+    Catalog(commands::catalog::Args),
     Bench(commands::bench::Args),
 }
 
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => commands::explain::run(&args),
         Command::Diff(args) => commands::diff::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
+        Command::Catalog(args) => commands::catalog::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
     };
     match result {

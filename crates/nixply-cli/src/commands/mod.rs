@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod bench;
+pub(crate) mod catalog;
 pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod export;
