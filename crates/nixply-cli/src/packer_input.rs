@@ -177,11 +177,13 @@ fn layers_of(contents: &ImageContents) -> Vec<Vec<StorePath>> {
 const FEW_PERCENT: usize = 75;
 
 /// Says where a catalog does not know the paths of a closure, other than those that no catalog can know.
+/// `unknown_paths` leaves out the volatile ones; where the catalog is of another pin, most may have been taken as such.
 pub(crate) fn note_unknown(catalog: &Catalog, closure: &Closure, unknown_paths: usize) {
-    if unknown_paths == 0 {
+    let fit = catalog.fit(closure);
+    let is_few = fit.known_paths.saturating_mul(100) < fit.paths.saturating_mul(FEW_PERCENT);
+    if unknown_paths == 0 && !is_few {
         return;
     }
-    let fit = catalog.fit(closure);
     let percent =
         u128::from(fit.known_nar_size_bytes) * 100 / u128::from(fit.nar_size_bytes).max(1);
     let knows = format!(
@@ -189,7 +191,6 @@ pub(crate) fn note_unknown(catalog: &Catalog, closure: &Closure, unknown_paths: 
         fit.known_paths,
         text::count(fit.paths, "store path"),
     );
-    let is_few = fit.known_paths.saturating_mul(100) < fit.paths.saturating_mul(FEW_PERCENT);
     text::note(
         &knows,
         is_few.then_some("make the catalog again for this pin: `nixply catalog`"),

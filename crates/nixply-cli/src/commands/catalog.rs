@@ -20,12 +20,13 @@ use std::path::{Path, PathBuf};
 /// alike: `--catalog` of the commands that make an image takes it. It is made once for each pin and kept beside the lock
 /// file. Exit codes: as for every command; with --check 1 if the catalog does not know all of the closure.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("task").required(true).args(["sets", "check"]))]
 pub(crate) struct Args {
     /// The closure of all package sets, or with --check that of an image: a closure file, `-`, a store path or an
     /// installable
     closure: String,
     /// The package sets: a JSON object of names, each with an array of store paths
-    #[arg(long, value_name = "SETS", required_unless_present = "check")]
+    #[arg(long, value_name = "SETS")]
     sets: Option<PathBuf>,
     /// How coarse the groups are: those below 64 KiB · 2^N ride on others [default: proposed]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(Catalog::MAX_LEVEL)))]
@@ -38,10 +39,10 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Say how much of the closure this catalog knows, and make none
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["sets", "level", "max_layers", "output"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["level", "max_layers", "output"])]
     check: Option<PathBuf>,
-    /// Print what was found as JSON
-    #[arg(long, requires = "check")]
+    /// Print what --check found as JSON
+    #[arg(long, conflicts_with = "sets")]
     json: bool,
 }
 
@@ -111,11 +112,11 @@ fn proposed_level(
     let level = proposal.level;
     text::note(
         &format!(
-            "level {level} suits images of at most {} best",
+            "level {level} is proposed for images of at most {}",
             text::count(max_layers, "layer")
         ),
         Some(&format!(
-            "give `--level {level}` from now on: a level that changes from pin to pin moves layers for nothing"
+            "pin it with `--level {level}`: a level that changes from pin to pin moves layers for nothing"
         )),
     );
     Ok(level)

@@ -7,7 +7,7 @@ fn every_command_explains_itself() {
     let sandbox = Sandbox::new();
     let mut text = sandbox.show(&["--help"]);
     for command in [
-        "plan", "push", "export", "load", "inspect", "explain", "diff", "verify",
+        "plan", "push", "export", "load", "inspect", "explain", "diff", "verify", "catalog",
     ] {
         text.push('\n');
         text.push_str(&sandbox.show(&[command, "--help"]));

@@ -5,7 +5,13 @@ use std::fs;
 
 const STORE: [&str; 3] = ["--physical-store", "store", "-q"];
 
+/// A layer for each path, unless `more` names a packer.
 fn export(sandbox: &Sandbox, format: &str, output: &str, more: &[&str]) -> String {
+    let per_path: &[&str] = if more.contains(&"--packer") {
+        &[]
+    } else {
+        &["--packer", "per-path"]
+    };
     let arguments = [
         &[
             "export",
@@ -18,6 +24,7 @@ fn export(sandbox: &Sandbox, format: &str, output: &str, more: &[&str]) -> Strin
             "linux/amd64",
         ][..],
         &STORE,
+        per_path,
         more,
     ];
     sandbox.stdout(&arguments.concat())
@@ -53,7 +60,7 @@ fn every_form_holds_the_same_image() {
 #[test]
 fn standard_output_takes_an_archive() {
     let sandbox = Sandbox::new();
-    export(&sandbox, "archive", "archive.tar", &[]);
+    export(&sandbox, "archive", "archive.tar", &["--packer", "auto"]);
     let arguments = [
         &[
             "export",
@@ -157,7 +164,7 @@ fn root_files_are_verified_with_the_plan() {
     let sandbox = Sandbox::new();
     sandbox.write(
         "image.json",
-        r#"{"schema": "nixply.image/1", "closure": "closure.json", "files": [
+        r#"{"schema": "nixply.image/1", "closure": "closure.json", "packer": "per-path", "files": [
           {"path": "bin/sudo", "type": "file", "mode": "4755", "content": "x"},
           {"path": "etc/link", "type": "symlink", "target": "/bin/sudo"}]}"#,
     );

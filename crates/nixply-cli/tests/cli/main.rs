@@ -5,9 +5,11 @@
     reason = "a test stops where something is not as expected"
 )]
 
+mod catalog;
 mod diff;
 mod errors;
 mod explain;
+mod fleet;
 mod help;
 mod images;
 mod plan;

@@ -119,6 +119,7 @@ fn every_packer_takes_the_closure() {
     let sandbox = Sandbox::new();
     for packer in [
         "auto",
+        "solo",
         "auto-layer",
         "popularity",
         "nix2container",
