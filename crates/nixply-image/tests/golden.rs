@@ -9,12 +9,12 @@
 )]
 
 use nixply_image::{
-    LayerFormatRecord, Plan, PlanOptions, PlannedImage, RootFileSpec, plan_image,
-    store_paths_of_history,
+    LayerFormatRecord, LayerReasonRecord, Plan, PlanOptions, PlannedImage, PlannedLayer,
+    RootFileSpec, VolatileReasonRecord, plan_image, store_paths_of_history,
 };
 use nixply_layer::{Compression, CompressionPool, StoreRoot};
 use nixply_oci::{DiffId, Image as _, ImageConfig, LayerDigest, LayerRecord, MediaType, Platform};
-use nixply_pack::Packer;
+use nixply_pack::{Catalog, Packer};
 use nixply_store::{Closure, NarHash, PathInfo, StoreDir, StorePath};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -92,6 +92,21 @@ fn options() -> PlanOptions {
     }
 }
 
+/// Two package sets of the closure, of which `app` is in none.
+fn fleet_options() -> PlanOptions {
+    let path = |idx: usize| closure().paths()[idx].path.clone();
+    let sets = BTreeMap::from([
+        ("library".to_owned(), vec![path(1)]),
+        ("files".to_owned(), vec![path(2), path(3)]),
+    ]);
+    PlanOptions {
+        packer: Packer::Fleet,
+        max_layers: 5,
+        catalog: Some(Catalog::new(&closure(), &sets, 4).unwrap()),
+        ..options()
+    }
+}
+
 /// Records that only differ by number; no layer is made here.
 fn records(n: usize) -> Vec<LayerRecord> {
     (0..n)
@@ -136,6 +151,92 @@ fn plan_config_and_manifest_keep_their_bytes() {
     assert_eq!(
         finished.manifest_descriptor.size_bytes,
         finished.manifest.len() as u64
+    );
+}
+
+#[test]
+fn a_plan_with_a_catalog_keeps_its_bytes() {
+    let plan = plan_image(Some(&closure()), fleet_options()).unwrap();
+    let text = plan.to_json().unwrap();
+    assert_golden("fleet-plan.json", text.as_bytes());
+    assert_eq!(Plan::from_json(text.as_bytes()).unwrap(), plan);
+}
+
+#[test]
+fn reasons_reach_no_byte_of_the_image() {
+    let plan = plan_image(Some(&closure()), fleet_options()).unwrap();
+    let mut silent: serde_json::Value = serde_json::to_value(&plan).unwrap();
+    let mut removed = 0;
+    let mut remove = |object: &mut serde_json::Value, field: &str| {
+        removed += usize::from(object.as_object_mut().unwrap().remove(field).is_some());
+    };
+    remove(&mut silent, "volatile");
+    for field in ["catalog", "level", "unknown_paths"] {
+        remove(&mut silent["packer"], field);
+    }
+    for layer in silent["layers"].as_array_mut().unwrap() {
+        for field in ["reason", "head", "sets", "set_count"] {
+            remove(layer, field);
+        }
+        let paths = layer
+            .get_mut("paths")
+            .and_then(serde_json::Value::as_array_mut);
+        for path in paths.into_iter().flatten() {
+            remove(path, "rides_on");
+        }
+    }
+    assert!(removed > 10, "{removed} fields: {silent}");
+    let silent = Plan::from_json(silent.to_string().as_bytes()).unwrap();
+    assert_ne!(silent, plan);
+    let count = plan.layers.len();
+    assert_eq!(
+        planned_image(silent).finish(&records(count)).unwrap(),
+        planned_image(plan).finish(&records(count)).unwrap()
+    );
+}
+
+#[test]
+fn reasons_of_a_newer_version_are_unknown_words() {
+    let plan = plan_image(Some(&closure()), fleet_options()).unwrap();
+    let text = plan.to_json().unwrap();
+    let newer = text
+        .replace("\"reason\": \"group\"", "\"reason\": \"moon\"")
+        .replace("\"reason\": \"root\"", "\"reason\": \"tide\"");
+    let read = Plan::from_json(newer.as_bytes()).unwrap();
+    assert_eq!(read.volatile[0].reason, VolatileReasonRecord::Unknown);
+    assert!(matches!(
+        read.layers[0],
+        PlannedLayer::Store {
+            reason: Some(LayerReasonRecord::Unknown),
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_volatile_path_is_in_the_image() {
+    let elsewhere = info('5', "elsewhere", 1).path;
+    let with = |path: &StorePath| PlanOptions {
+        packer: Packer::Solo,
+        volatile: vec![path.clone()],
+        ..options()
+    };
+    for closure in [Some(&closure()), None] {
+        let error = plan_image(closure, with(&elsewhere)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("`{elsewhere}` is given as volatile, but the image does not hold it")
+        );
+    }
+    let lib = closure().paths()[1].path.clone();
+    let plan = plan_image(Some(&closure()), with(&lib)).unwrap();
+    let reasons: Vec<_> = plan.volatile.iter().map(|v| v.reason).collect();
+    assert_eq!(
+        reasons,
+        [
+            VolatileReasonRecord::UsesVolatile,
+            VolatileReasonRecord::Given
+        ]
     );
 }
 
