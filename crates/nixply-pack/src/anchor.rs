@@ -37,11 +37,14 @@ pub(crate) fn intact(
 
 /// Gives up the smallest intact layers until at most `most` are left.
 pub(crate) fn release(mut intact: Vec<Group>, most: usize) -> Vec<Group> {
-    while intact.len() > most {
-        let smallest = (0..intact.len())
-            .min_by_key(|&at| (intact[at].bytes, Reverse(intact[at].key)))
-            .unwrap_or(0);
-        intact.remove(smallest);
+    let mut released: Vec<(u64, Reverse<u32>)> = (intact.iter())
+        .map(|group| (group.bytes, Reverse(group.key)))
+        .collect();
+    released.sort_unstable();
+    released.truncate(intact.len().saturating_sub(most));
+    // No two groups have the same key, so this is an order of the groups.
+    if let Some(last) = released.last() {
+        intact.retain(|group| (group.bytes, Reverse(group.key)) > *last);
     }
     intact
 }

@@ -115,7 +115,9 @@ impl Planner<'_> {
         let mut room = available - top.len();
         let mut intact = anchor::intact(self.closure, self.facts, volatile, self.options.prior);
         let intact_paths: usize = intact.iter().map(|group| group.members.len()).sum();
-        let most = room - usize::from(intact_paths < planned.len());
+        // All of them where they hold everything; else what is left, and what is given up, needs a layer too.
+        let nothing_left = intact_paths == planned.len() && intact.len() <= room;
+        let most = room - usize::from(!nothing_left);
         intact = anchor::release(intact, most);
         room -= intact.len();
         grouping.leave_out(intact.iter().flat_map(|group| &group.members));

@@ -20,7 +20,7 @@ use nixply_store::{Closure, NarHash, PathInfo, StoreDir, StorePath};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The digits of a store path's hash part, ascending.
 const BASE32_DIGITS: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
@@ -149,7 +149,13 @@ pub fn any_paths() -> impl Strategy<Value = Vec<TestPath>> {
             let len = shape.len();
             let details = (
                 select(&NAMES[..]),
-                prop_oneof![Just(0), Just(96), Just(4096), 1..1_u64 << 40],
+                prop_oneof![
+                    Just(0),
+                    Just(96),
+                    Just(4096),
+                    (0..40_u32, 1..=16_u64).prop_map(|(magnitude, size)| size << magnitude >> 4),
+                    1..1_u64 << 40,
+                ],
                 any::<bool>(),
             );
             (Just(shape), vec(details, len), any::<u64>())
@@ -176,6 +182,30 @@ pub fn any_paths() -> impl Strategy<Value = Vec<TestPath>> {
             (Just(paths), Just(order).prop_shuffle())
         })
         .prop_map(|(paths, order)| reordered(&paths, &order))
+}
+
+/// Lists of 60 to 160 paths as [`random_paths`] makes them, so that 60 layers and more are too few for all.
+pub fn any_many_paths() -> impl Strategy<Value = Vec<TestPath>> {
+    (any::<u64>(), 60..160_usize, 0..8_usize)
+        .prop_map(|(seed, n_paths, degree)| random_paths(seed, n_paths, n_paths * degree))
+}
+
+/// Package sets over some paths: up to six, each with some roots, or none; equal ones and such that leave paths out
+/// among them.
+pub fn any_sets(
+    paths: &[TestPath],
+) -> impl Strategy<Value = BTreeMap<String, Vec<StorePath>>> + use<> {
+    let store_paths: Vec<StorePath> = (paths.iter())
+        .map(|path| StorePath::new(&path.base_name).expect("a test's base names are store paths"))
+        .collect();
+    let roots = vec(select(store_paths), 0..5);
+    vec(roots, 1..7).prop_map(|mut sets| {
+        if sets.len() > 3 {
+            sets[2] = sets[1].clone();
+        }
+        let names = (0..).map(|number| format!("set{number}"));
+        names.zip(sets).collect()
+    })
 }
 
 /// The same paths with `order[i]` at place `i`.

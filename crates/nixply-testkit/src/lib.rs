@@ -4,6 +4,7 @@ pub mod closures;
 pub mod fitted;
 pub mod images;
 mod program;
+pub mod recorded;
 pub mod registry;
 pub mod sample;
 

@@ -7,7 +7,7 @@
 use super::build::Collection;
 use super::{Catalog, CatalogError};
 use crate::dag::Dag;
-use crate::facts::H64;
+use crate::facts::{Facts, H64};
 use crate::{Budget, PackOptions, Packer, layered};
 use nixply_store::{Closure, PathIdx, StorePath};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ pub struct LevelProposal {
 }
 
 impl Catalog {
-    /// Proposes a level for images of at most `max_layers` layers of store paths, at least 1.
+    /// Proposes a level for images of at most `max_layers` layers of store paths; 0 counts as 1.
     ///
     /// A level that moves from pin to pin costs more than one that is a step off, so that it is to be asked for once and
     /// then given.
@@ -51,7 +51,7 @@ impl Catalog {
         let collection = Collection::new(closure, sets)?;
         let projects = virtual_projects(closure, sets);
         let scores: Vec<u64> = (0..=HIGHEST)
-            .map(|level| score(&collection.catalog(level), &projects, max_layers))
+            .map(|level| score(&collection.catalog(level), &projects, max_layers.max(1)))
             .collect();
         let best = (0..).zip(&scores).min_by_key(|&(_, score)| score);
         Ok(LevelProposal {
@@ -65,6 +65,8 @@ impl Catalog {
 struct Project {
     closure: Closure,
     dag: Dag,
+    /// The paths that are looked at as if they changed.
+    changing: Vec<u32>,
 }
 
 fn virtual_projects(closure: &Closure, sets: &BTreeMap<String, Vec<StorePath>>) -> Vec<Project> {
@@ -83,12 +85,23 @@ fn virtual_projects(closure: &Closure, sets: &BTreeMap<String, Vec<StorePath>>) 
             .collect();
         // The only failure is a union of empty sets.
         let closure = closure.restrict(&roots).ok()?;
+        let dag = Dag::new(&closure);
         Some(Project {
-            dag: Dag::new(&closure),
+            changing: changing(&closure, &dag),
             closure,
+            dag,
         })
     };
     (0..PROJECTS).filter_map(project).collect()
+}
+
+/// Some paths of every height.
+fn changing(closure: &Closure, dag: &Dag) -> Vec<u32> {
+    let facts = Facts::new(closure, dag);
+    let mut paths: Vec<u32> = dag.nodes().collect();
+    paths.sort_unstable_by_key(|&path| (facts.heights[path as usize], facts.ranks[path as usize]));
+    let stride = paths.len().div_ceil(CHANGES).max(1);
+    paths.into_iter().step_by(stride).collect()
 }
 
 fn score(catalog: &Catalog, projects: &[Project], max_layers: usize) -> u64 {
@@ -186,9 +199,7 @@ fn pulled_on_changes(project: &Project, layers: &[Vec<PathIdx>]) -> Bytes {
     }
     let mut walk = crate::dag::Walk::new(project.dag.len());
     let mut bytes = Bytes::default();
-    // Users stand first, so a stride through them meets paths of every height.
-    let stride = project.dag.len().div_ceil(CHANGES).max(1);
-    for &changed in project.dag.users_first.iter().step_by(stride) {
+    for &changed in &project.changing {
         walk.from(&[changed], &project.dag.users);
         let mut moved: Vec<usize> = walk
             .met
