@@ -11,7 +11,7 @@ use nixply_image::{Comparison, SizeMeasure, compare};
 use nixply_layer::Compression;
 use std::io::Write as _;
 
-/// Shows what an update moves: layers, bytes to push and to pull, and the packages behind them
+/// Shows what an update moves, and which packages are behind it
 ///
 /// Exit codes: 0 whether or not the images differ; 1 with --exit-code, if they do; 5 if more would move than --max-push or
 /// --max-pull allow.

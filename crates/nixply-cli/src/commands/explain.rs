@@ -14,7 +14,7 @@ use nixply_store::StorePath;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-/// Tells for each layer what is in it and why, or for a store path why it is where it is and in the image at all
+/// Tells why the layers are as they are, and what a store path is there for
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A plan, a `docker://REF`, an OCI layout, an archive, or whatever a plan can be made from

@@ -125,7 +125,7 @@ fn what(explained: &Explained<'_>, idx: usize, width: usize) -> String {
                 }
                 _ => fit(&paths, width),
             };
-            format!("{held}{sets}")
+            format!("{}{sets}", shorten(&held, width))
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{CliError, ExitStatus};
 use nixply_image::{LayerHolds, LayerWhy, Package, SizeMeasure, VolatileReasonRecord};
 use nixply_store::StorePath;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 const SCHEMA: &str = "nixply.explain/1";
 
@@ -75,15 +76,21 @@ fn layer(explained: &Explained<'_>, idx: usize) -> Value {
     let mut value = reason(explained, idx);
     match &outline.holds {
         LayerHolds::StorePaths(held) => {
+            let hosts: BTreeMap<&StorePath, &StorePath> = explained.layers[idx]
+                .riders
+                .iter()
+                .map(|(rider, host)| (rider, host))
+                .collect();
+            let store_dir = &explained.known.contents.store_dir;
             value["paths"] = held
                 .iter()
                 .map(|held| {
                     json!({
-                        "path": explained.known.contents.store_dir.display(&held.path),
+                        "path": store_dir.display(&held.path),
                         "nar_size_bytes": held.nar_size_bytes.or_else(|| {
                             explained.graph.as_ref()?.nar_size_bytes(&held.path)
                         }),
-                        "rides_on": rides_on(explained, idx, &held.path),
+                        "rides_on": hosts.get(&held.path).map(|host| store_dir.display(host)),
                         "volatile": volatile(explained, &held.path),
                     })
                 })
