@@ -192,6 +192,10 @@ pub fn any_many_paths() -> impl Strategy<Value = Vec<TestPath>> {
 
 /// Package sets over some paths: up to six, each with some roots, or none; equal ones and such that leave paths out
 /// among them.
+///
+/// # Panics
+///
+/// If a base name is none of a store path.
 pub fn any_sets(
     paths: &[TestPath],
 ) -> impl Strategy<Value = BTreeMap<String, Vec<StorePath>>> + use<> {
@@ -201,7 +205,8 @@ pub fn any_sets(
     let roots = vec(select(store_paths), 0..5);
     vec(roots, 1..7).prop_map(|mut sets| {
         if sets.len() > 3 {
-            sets[2] = sets[1].clone();
+            let equal = sets[1].clone();
+            sets[2] = equal;
         }
         let names = (0..).map(|number| format!("set{number}"));
         names.zip(sets).collect()

@@ -28,7 +28,7 @@
 //! others refer.
 
 use crate::closures::{SplitMix, TestPath, closure};
-use nixply_store::{Closure, StorePath};
+use nixply_store::{Closure, PathIdx, StorePath};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -179,10 +179,9 @@ pub fn fitted_fleet(seed: u64, n_paths: usize, n_references: usize, n_sets: usiz
         roots.sort_unstable();
         roots.dedup();
     }
-    let store_path = |&path: &usize| {
-        let closure_path = StorePath::new(&paths[path].base_name);
-        closure_path.expect("a fitted path has the name of a store path")
-    };
+    let closure = closure(&paths);
+    let position = positions_of(&closure, &paths);
+    let store_path = |&path: &usize| closure.info(position[path]).path.clone();
     let sets = roots_of_set.iter().enumerate().map(|(n, roots)| {
         (
             format!("set-{n:04}"),
@@ -191,8 +190,19 @@ pub fn fitted_fleet(seed: u64, n_paths: usize, n_references: usize, n_sets: usiz
     });
     Fleet {
         sets: sets.collect(),
-        closure: closure(&paths),
+        closure,
     }
+}
+
+/// Where each path of a list stands in its closure: in the order of base names.
+fn positions_of(closure: &Closure, paths: &[TestPath]) -> Vec<PathIdx> {
+    let mut by_name: Vec<usize> = (0..paths.len()).collect();
+    by_name.sort_unstable_by_key(|&path| &paths[path].base_name);
+    let mut positions = vec![PathIdx(0); paths.len()];
+    for (path, idx) in by_name.into_iter().zip(closure.indices()) {
+        positions[path] = idx;
+    }
+    positions
 }
 
 /// `nix path-info --json` of a list of paths in `/nix/store`, as Nix 2.19 and later write it (an object whose keys are
@@ -368,12 +378,12 @@ fn near(
     n_paths: usize,
 ) -> usize {
     // In parts of the level's length, moved by up to as much as eight paths are of all.
-    const PARTS: i64 = 1 << 32;
-    let part = |n: usize, of: usize| n as i64 * PARTS / of as i64;
+    const PARTS: usize = 1 << 32;
+    let part = |n: usize, of: usize| n * PARTS / of;
     let middle = part(place, len) + part(1, 2 * len);
-    let away = part(2 * NEAR * random.below(1 << 16) / (1 << 16), n_paths) - part(NEAR, n_paths);
-    let at = (middle + away).clamp(0, PARTS - 1) * level.len() as i64 / PARTS;
-    level.start + usize::try_from(at).unwrap_or(0)
+    let moved = part(2 * NEAR * random.below(1 << 16) / (1 << 16), n_paths);
+    let at = (middle + moved).saturating_sub(part(NEAR, n_paths));
+    level.start + at.min(PARTS - 1) * level.len() / PARTS
 }
 
 /// One of many paths, the first ones most often: each twice as long piece has the same chance.
