@@ -11,9 +11,8 @@ use crate::facts::Facts;
 use nixply_store::PathIdx;
 use std::cmp::Reverse;
 
-/// Paths below this size share the top layer; a larger one that structure points at has a layer of its own, where a
-/// wrong guess costs nothing.
-const SMALL_OWN_BYTES: u64 = 1 << 20;
+/// A path of at least this size that structure points at has a layer of its own, where a wrong guess costs nothing.
+const ALONE_FROM_BYTES: u64 = 1 << 20;
 
 /// How many paths may hold most of the rest. Real images have one or two; a chain of packages would go on to its end.
 const MAX_HOLDERS: usize = 3;
@@ -21,8 +20,9 @@ const MAX_HOLDERS: usize = 3;
 /// With so few layers none is spent on a guess.
 const FEW_LAYERS: usize = 8;
 
-/// Roots below this size share the top layer where a closure has several (`docs/packing.md`, "Volatile paths").
-const SMALL_ROOT_BYTES: u64 = 64 << 10;
+/// Roots below this size share the top layer where a closure has several, and so do small paths of the project's own
+/// (`docs/packing.md`, "Volatile paths").
+const TOP_LAYER_BYTES: u64 = 64 << 10;
 
 /// A path holds most of a closure when it refers to more than this share, in percent.
 const MOST_PERCENT: usize = 75;
@@ -81,7 +81,7 @@ impl Volatile {
             volatile.reasons[root as usize] = Some(VolatileReason::Root);
         } else {
             for root in roots {
-                if size(root) < SMALL_ROOT_BYTES {
+                if size(root) < TOP_LAYER_BYTES {
                     volatile.reasons[root as usize] = Some(VolatileReason::SmallRoot);
                 }
             }
@@ -102,7 +102,7 @@ impl Volatile {
             let Some(holder) = holder else { break };
             volatile.reasons[holder as usize] = Some(VolatileReason::HoldsMost);
             let larger = dag.nodes().filter(|&path| size(path) > size(holder));
-            if size(holder) >= SMALL_OWN_BYTES
+            if size(holder) >= ALONE_FROM_BYTES
                 && available > FEW_LAYERS
                 && larger.count() < available / 2
             {
@@ -124,7 +124,7 @@ impl Volatile {
             let own = !self.has(path)
                 && !users.is_empty()
                 && !is_shared(path)
-                && facts.sizes[path as usize] < SMALL_OWN_BYTES
+                && facts.sizes[path as usize] < TOP_LAYER_BYTES
                 && users.iter().all(|&user| self.has(user));
             if own {
                 self.reasons[path as usize] = Some(VolatileReason::InNoSet);

@@ -305,7 +305,7 @@ impl Image<'_> {
                     self.is_below_volatile_alone(path)
                         && !self.graph.users[path as usize].is_empty()
                         && !self.is_shared(path)
-                        && self.graph.size[path as usize] < MIB
+                        && self.graph.size[path as usize] < 64 * KIB
                 })
                 .collect();
             if own.is_empty() {
