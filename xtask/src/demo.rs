@@ -1,7 +1,8 @@
 //! `cargo xtask demo`: from a Nix closure to a running container, told in plain words.
 
 use crate::command::{command, text};
-use crate::debnix::{self, Environment};
+use crate::debnix;
+use crate::fleet::{FEW_LAYERS, PROJECTS, SETS, planners, write_catalog};
 use crate::install::{self, APT, DOCKER, NIX, REGISTRY, SKOPEO, Tool};
 use crate::nix::Nix;
 use crate::nixply::{Nixply, Push};
@@ -12,36 +13,6 @@ use crate::services::{Docker, Registry};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Two projects on one base, so that most of the second is there when the first is.
-const PROJECTS: [Environment; 2] = [
-    Environment {
-        name: "project-a",
-        packages: &[
-            "bash",
-            "coreutils",
-            "findutils",
-            "grep",
-            "sed",
-            "ca-certificates",
-            "tzdata",
-            "python3",
-        ],
-    },
-    Environment {
-        name: "project-b",
-        packages: &[
-            "bash",
-            "coreutils",
-            "findutils",
-            "grep",
-            "sed",
-            "ca-certificates",
-            "tzdata",
-            "redis-server",
-        ],
-    },
-];
 
 /// What each of them runs, and what that prints among other things.
 const RUNS: [(&[&str], &str); 2] = [
@@ -93,11 +64,15 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     say("\n1. Two closures in the Nix store");
     let projects = make_projects(root, &scratch, &nix)?;
     if is_here(REGISTRY) {
-        with_registry(&scratch, &nixply, &projects, is_here(SKOPEO))?;
+        let registry = Registry::start(&scratch)?;
+        with_registry(&scratch, &nixply, &registry, &projects, is_here(SKOPEO))?;
         if !APT.is_here() {
             say("\n5. Running them: not possible, they hold nothing but texts");
         } else if !is_here(DOCKER) || !install::is_root() {
             say("\n5. Running them: not possible, it needs Docker and root");
+        }
+        if APT.is_here() {
+            push_as_a_fleet(root, &scratch, &nix, &nixply, &registry, &projects)?;
         }
     } else {
         with_layouts(&scratch, &nixply, &projects)?;
@@ -115,7 +90,7 @@ fn make_projects(root: &Path, scratch: &Scratch, nix: &Nix) -> Result<Vec<Projec
     let fixtures = root.join("fixtures/debnix");
     let roots = if APT.is_here() {
         say("Nix makes them of Debian packages: runnable programs, and no nixpkgs to download.");
-        debnix::build(nix, &fixtures, &scratch.subdir("debnix")?, &PROJECTS)
+        debnix::build(nix, &fixtures, &scratch.subdir("debnix")?, &PROJECTS, &SETS)
             .context("cannot make store paths of Debian packages")?
     } else {
         say("There is no apt here to take programs from, so they hold texts.");
@@ -156,10 +131,10 @@ fn store_path_of_texts(nix: &Nix, fixtures: &Path, name: &str) -> Result<PathBuf
 fn with_registry(
     scratch: &Scratch,
     nixply: &Nixply,
+    registry: &Registry,
     projects: &[Project],
     has_skopeo: bool,
 ) -> Result<()> {
-    let registry = Registry::start(scratch)?;
     say(format!(
         "\n2. Pushing them to a registry on {}",
         registry.host
@@ -242,6 +217,38 @@ fn run_in_docker(
             project.name
         );
         say(format!("   {} says: {printed}", project.name));
+    }
+    Ok(())
+}
+
+/// The same projects in few layers, under one planner after another: what project B sends after project A.
+fn push_as_a_fleet(
+    root: &Path,
+    scratch: &Scratch,
+    nix: &Nix,
+    nixply: &Nixply,
+    registry: &Registry,
+    projects: &[Project],
+) -> Result<()> {
+    say(format!(
+        "\n6. Packing them for a fleet: {FEW_LAYERS} layers, so that many store paths have to share one"
+    ));
+    let fixtures = root.join("fixtures/debnix");
+    let work_dir = scratch.dir().join("debnix");
+    let (catalog, said) = write_catalog(nix, nixply, &fixtures, &work_dir)?;
+    say(format!("   the catalog of the package sets: {said}"));
+    for (number, planner) in planners(&catalog).iter().enumerate() {
+        let options: Vec<&str> = planner.options.iter().map(String::as_str).collect();
+        let mut last = None;
+        for project in projects {
+            // A repository for each planner: none gains by what another one has pushed.
+            let reference = format!("{}/demo/fleet-{number}:{}", registry.host, project.name);
+            let push = nixply.push(&project.closure, &reference, &options)?;
+            last = Some((project.name, push));
+        }
+        if let Some((name, push)) = last {
+            say(format!("   {}: {}", planner.name, moved(name, &push)));
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod debian_root;
 mod debnix;
 mod demo;
 mod e2e;
+mod fleet;
 mod install;
 mod nix;
 mod nixply;

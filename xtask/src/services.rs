@@ -18,6 +18,8 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 pub(crate) struct Registry {
     /// `localhost:PORT`, the first part of every reference into it.
     pub(crate) host: String,
+    /// What it says, with a line for each request that it has answered.
+    log: PathBuf,
 }
 
 impl Registry {
@@ -42,7 +44,27 @@ impl Registry {
         wait_until("the registry", scratch, &log, || answers(port))?;
         Ok(Registry {
             host: format!("localhost:{port}"),
+            log,
         })
+    }
+
+    /// The lines of the access log from a byte on. The registry writes a line after the client has its answer, so this
+    /// waits until no more come.
+    pub(crate) fn log_from(&self, offset: usize) -> Result<String> {
+        let read = || {
+            let text = fs::read_to_string(&self.log)
+                .with_context(|| format!("cannot read {}", self.log.display()))?;
+            anyhow::Ok(text.get(offset..).unwrap_or_default().to_owned())
+        };
+        let mut text = read()?;
+        loop {
+            std::thread::sleep(Duration::from_millis(200));
+            let now = read()?;
+            if now == text {
+                return Ok(text);
+            }
+            text = now;
+        }
     }
 }
 

@@ -27,12 +27,14 @@ pub(crate) struct Environment {
     pub(crate) packages: &'static [&'static str],
 }
 
-/// Builds the environments and gives back their store paths, which stay alive as long as `work_dir` is there.
+/// Builds the environments and gives back their store paths, which stay alive as long as `work_dir` is there. Of the
+/// package sets only the lock is told, for [`package_sets`].
 pub(crate) fn build(
     nix: &Nix,
     fixture_dir: &Path,
     work_dir: &Path,
     environments: &[Environment],
+    sets: &[Environment],
 ) -> Result<Vec<PathBuf>> {
     let index = PackageIndex::of_this_system().or_else(|_| {
         update_apt()?;
@@ -42,6 +44,7 @@ pub(crate) fn build(
     wanted.extend(
         environments
             .iter()
+            .chain(sets)
             .flat_map(|environment| environment.packages),
     );
     let units = resolve::resolve(&index, &wanted)?;
@@ -55,12 +58,34 @@ pub(crate) fn build(
     let lock = work_dir.join("lock.json");
     fs::write(
         &lock,
-        serde_json::to_vec_pretty(&lock_of(&units, &debs, environments)?)?,
+        serde_json::to_vec_pretty(&lock_of(&units, &debs, &[environments, sets].concat())?)?,
     )?;
     environments
         .iter()
         .map(|environment| build_one(nix, fixture_dir, work_dir, &lock, environment))
         .collect()
+}
+
+/// The store paths that each package set consists of, without a tree around them. The lock in `work_dir` knows the sets.
+pub(crate) fn package_sets(
+    nix: &Nix,
+    fixture_dir: &Path,
+    work_dir: &Path,
+    sets: &[Environment],
+) -> Result<BTreeMap<&'static str, Vec<PathBuf>>> {
+    let paths = |set: &Environment| {
+        let mut build = nix.command("nix-build", [fixture_dir.join("debnix.nix")]);
+        build
+            .arg("--no-out-link")
+            .arg("--arg")
+            .arg("lock")
+            .arg(work_dir.join("lock.json"))
+            .arg("--attr")
+            .arg(format!("environments.{}.paths", set.name));
+        let printed = command::text(&mut build)?;
+        Ok((set.name, printed.lines().map(PathBuf::from).collect()))
+    };
+    sets.iter().map(paths).collect()
 }
 
 fn build_one(

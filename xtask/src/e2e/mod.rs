@@ -5,6 +5,7 @@
 
 mod closures;
 mod containers;
+mod fleet;
 mod registry;
 mod repeat;
 
@@ -68,6 +69,11 @@ const STEPS: &[Step] = &[
         "projects share layers",
         &[Need::Registry],
         registry::sharing,
+    ),
+    (
+        "a catalog lets a client pull least",
+        &[Need::Registry, Need::Tool(SKOPEO)],
+        fleet::pulls,
     ),
     (
         "crane validates a pushed image",
@@ -215,8 +221,14 @@ impl World {
         let nix = Nix::new(scratch.subdir("nix")?)?;
         let nixply = Nixply::build(root, nix.clone())?;
         let fixture_dir = root.join("fixtures/debnix");
-        let roots = debnix::build(&nix, &fixture_dir, &scratch.subdir("debnix")?, ENVIRONMENTS)
-            .context("cannot make store paths of Debian packages")?;
+        let roots = debnix::build(
+            &nix,
+            &fixture_dir,
+            &scratch.subdir("debnix")?,
+            ENVIRONMENTS,
+            &[],
+        )
+        .context("cannot make store paths of Debian packages")?;
         let mut projects = Vec::new();
         for (environment, root) in ENVIRONMENTS.iter().zip(roots) {
             let closure = scratch.dir().join(format!("{}.json", environment.name));
