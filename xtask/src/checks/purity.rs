@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates whose results depend on nothing but their arguments.
-const PURE: &[&str] = &["nixply-oci", "nixply-pack", "nixply-store"];
+const PURE: &[&str] = &["nixply-oci", "nixply-pack", "nixply-reuse", "nixply-store"];
 /// Crates that a front end other than our command could use.
 const LIBRARIES: &[&str] = &[
     "nixply-image",
@@ -20,6 +20,7 @@ const LIBRARIES: &[&str] = &[
     "nixply-oci",
     "nixply-pack",
     "nixply-registry",
+    "nixply-reuse",
     "nixply-store",
 ];
 

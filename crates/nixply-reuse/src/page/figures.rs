@@ -16,15 +16,15 @@ pub(super) fn section(report: &Report, runs: &[&Run]) -> String {
             } else {
                 format!("{} MB", kilobytes / 1000)
             };
-            let _ = write!(leaves, "<th scope=\"col\">new leaf of {size}</th>");
+            let _ = write!(leaves, "<th scope=\"col\">leaf of {size}</th>");
         }
     }
     let rows: String = runs.iter().map(|run| row(run)).collect();
     let first = report.pins.first().map_or("", |pin| pin.name.as_str());
     format!(
         "<section>\n<h3>All figures</h3>\n\
-         <p>Bytes moved as a multiple of one layer per path; megabytes that move again, on average of an image, after a \
-         new leaf. The push leaves out the first pin, {}.</p>\n\
+         <p>Bytes moved as a multiple of one layer per path. Behind them, the megabytes that move again, on average of an \
+         image, when it gets a new leaf. The push leaves out the first pin, {}.</p>\n\
          <div class=\"scroll\"><table class=\"figures\">\n<thead><tr><th scope=\"col\">packer</th>\
          <th scope=\"col\">push</th><th scope=\"col\">update</th><th scope=\"col\">cross</th><th scope=\"col\">deploy</th>\
          <th scope=\"col\">chain</th><th scope=\"col\">deploy, chain</th>{leaves}<th scope=\"col\">layers, most</th>\
@@ -52,7 +52,7 @@ fn row(run: &Run) -> String {
             None => "–".to_owned(),
             Some(bytes) => {
                 let tenths = bytes.saturating_add(50_000) / 100_000;
-                format!("{}.{} MB", tenths / 10, tenths % 10)
+                format!("{}.{}", tenths / 10, tenths % 10)
             }
         };
         let _ = write!(row, "<td>{text}</td>");

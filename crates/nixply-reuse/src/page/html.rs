@@ -18,14 +18,22 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Bytes in the largest binary unit that leaves at least 1, with one decimal.
+/// Bytes in the largest binary unit that leaves at least 1, with three digits: `1.43 GiB`, `40.8 GiB`, `188 GiB`.
 pub(super) fn size(bytes: u64) -> String {
     let (unit_bytes, unit) = super::scale::unit(bytes);
     if unit_bytes == 1 {
         return format!("{bytes} B");
     }
-    let tenths = (u128::from(bytes) * 10 + u128::from(unit_bytes / 2)) / u128::from(unit_bytes);
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    let (bytes, unit_bytes) = (u128::from(bytes), u128::from(unit_bytes));
+    let rounded = |parts: u128| (bytes * parts + unit_bytes / 2) / unit_bytes;
+    let (hundredths, tenths) = (rounded(100), rounded(10));
+    if hundredths < 1000 {
+        format!("{}.{:02} {unit}", hundredths / 100, hundredths % 100)
+    } else if tenths < 1000 {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    } else {
+        format!("{} {unit}", rounded(1))
+    }
 }
 
 /// A ratio with three decimals, or with one where it is large.
@@ -71,11 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_one_decimal() {
+    fn sizes_have_three_digits() {
         for (bytes, text) in [
             (0, "0 B"),
             (1023, "1023 B"),
-            (1536, "1.5 KiB"),
+            (1536, "1.50 KiB"),
+            (41 << 28, "10.3 GiB"),
+            (188 << 30, "188 GiB"),
+            (1023 << 20, "1023 MiB"),
             (u64::MAX, "16.0 EiB"),
         ] {
             assert_eq!(size(bytes), text);

@@ -23,16 +23,10 @@ pub(super) fn section(report: &Report, runs: &[&Run], limit: usize) -> String {
     }
     let mut text = "<section>\n<h3>Which layers moved</h3>\n\
          <p>Layers of updates, named after the package of their largest path, and summed over images. The area of a circle \
-         is what travelled again in them at a pin; all circles of this section are on one scale.</p>\n"
+         is what travelled again in them at a pin, a dot a layer that moved with nothing in it again. Each packer has its own \
+         scale, so that the largest circle is the same for all.</p>\n"
         .to_owned();
     let drawn: Vec<&&Run> = runs.iter().filter(|run| again(run) > 0).collect();
-    let rows = drawn.iter().flat_map(|run| named(run).take(ROWS));
-    let cells = rows.flat_map(|row| &row.pins);
-    let most = cells
-        .map(|moved| moved.extra_bytes())
-        .max()
-        .unwrap_or(0)
-        .max(1);
     for (idx, run) in drawn.iter().enumerate() {
         let open = if idx == 0 { " open" } else { "" };
         let _ = writeln!(
@@ -40,7 +34,7 @@ pub(super) fn section(report: &Report, runs: &[&Run], limit: usize) -> String {
             "<details name=\"layers{limit}\"{open}>\n<summary><b>{}</b> {} again in updates</summary>\n{}</details>",
             escape(&run.planner),
             size(again(run)),
-            chart(report, run, most)
+            chart(report, run)
         );
     }
     if drawn.is_empty() {
@@ -58,8 +52,14 @@ fn named(run: &Run) -> impl Iterator<Item = &MovedLayers> {
     run.moved_layers.iter().filter(|row| row.name.is_some())
 }
 
-fn chart(report: &Report, run: &Run, most: u64) -> String {
+fn chart(report: &Report, run: &Run) -> String {
     let rows: Vec<&MovedLayers> = named(run).take(ROWS).collect();
+    let cells = rows.iter().flat_map(|row| &row.pins);
+    let most = cells
+        .map(|moved| moved.extra_bytes())
+        .max()
+        .unwrap_or(0)
+        .max(1);
     let rest: crate::figures::Moved = run
         .moved_layers
         .iter()
@@ -75,6 +75,12 @@ fn chart(report: &Report, run: &Run, most: u64) -> String {
     let column = (WIDTH - NAMES - TOTALS) / pins as u64;
     let every = (pins as u64).div_ceil(8);
     let totals = (WIDTH - TOTALS + 1_000, WIDTH - 60);
+    svg.text(
+        (NAMES - 100, 150),
+        Anchor::End,
+        "tick",
+        &format!("largest circle: {}", size(most)),
+    );
     svg.text((totals.0, 150), Anchor::End, "tick", "moved");
     svg.text((totals.1, 150), Anchor::End, "tick", "again");
     for (at, pin) in (0_u64..).zip(&report.pins[1..]) {

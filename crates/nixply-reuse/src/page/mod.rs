@@ -82,36 +82,40 @@ fn intro(report: &Report) -> String {
         plural(report.images.len(), "image"),
         plural(report.deploys, "deploy"),
     );
-    for &limit in report.limits().iter().take(1) {
-        text.push_str(&headline(&report.runs_of(limit), limit));
+    if let Some(most) = report.limits().into_iter().max() {
+        text.push_str(&headline(&report.runs_of(most), most));
     }
     text.push_str("</header>\n");
     text
 }
 
-/// The best and the worst, in one sentence.
+/// What was pushed under the packers that people ask for first, in one sentence.
 fn headline(runs: &[&Run], limit: usize) -> String {
-    let limited = runs.iter().filter(|run| run.max_layers.is_some());
-    let best = limited.clone().min_by_key(|run| run.total.push.bytes);
-    let worst = limited.max_by_key(|run| run.total.push.bytes);
-    let (Some(best), Some(worst)) = (best, worst) else {
+    let asked_for = ["fleet", "solo", "auto-layer", "popularity"];
+    let find = |name: &&str| runs.iter().find(|run| run.planner == *name);
+    let shown: Vec<&&Run> = asked_for.iter().filter_map(find).collect();
+    let [first, rest @ ..] = shown.as_slice() else {
         return String::new();
     };
-    if best.total.push.bound_bytes == 0 || best.planner == worst.planner {
+    let needed = first.total.push.bound_bytes;
+    if needed == 0 || rest.is_empty() {
         return String::new();
     }
-    let part = |run: &Run| {
+    let part = |run: &&&Run| {
+        let push = run.total.push;
         format!(
-            "<b>{}</b> pushes {} to the registry, <b>{}</b> times one layer per path",
+            "<b>{}</b> under {} ({}×)",
+            size(push.bytes),
             escape(&run.planner),
-            size(run.total.push.bytes),
-            html::ratio(run.total.push)
+            html::ratio(push)
         )
     };
+    let parts: Vec<String> = shown.iter().map(part).collect();
     format!(
-        "<p class=\"headline\">With at most {limit} layers, {}; {}.</p>\n",
-        part(best),
-        part(worst)
+        "<p class=\"headline\">One layer per store path would have added {} to the registry. With at most {limit} layers \
+         it took {}.</p>\n",
+        size(needed),
+        parts.join(", ")
     )
 }
 

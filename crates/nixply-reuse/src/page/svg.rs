@@ -39,7 +39,7 @@ impl Svg {
         let (width, height) = (Px(width), Px(height));
         Self {
             head: format!(
-                "<svg role=\"img\" viewBox=\"0 0 {width} {height}\" style=\"max-width:{width}px\" aria-label=\"{}\">\
+                "<svg role=\"img\" viewBox=\"0 0 {width} {height}\" aria-label=\"{}\">\
                  <desc>{}</desc>\n",
                 escape(title),
                 escape(description)

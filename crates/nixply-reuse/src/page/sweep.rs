@@ -147,12 +147,12 @@ fn chart(lines: &[Line<'_>], limits: &[usize]) -> String {
         }
         labels.push((y, line.planner, idx));
     }
-    // Names stand at the lines' ends, one below another where ends are close.
+    // Names stand at the lines' ends, one above another where ends are close.
     labels.sort_unstable();
-    let mut free = 0;
-    for (y, planner, idx) in labels {
-        let y = y.max(free);
-        free = y + 150;
+    let mut free = TOP + height;
+    for (y, planner, idx) in labels.into_iter().rev() {
+        let y = y.min(free);
+        free = y.saturating_sub(150);
         let class = format!("name t{}", idx % 8);
         svg.text((LEFT + width + 100, y + 40), Anchor::Start, &class, planner);
     }
