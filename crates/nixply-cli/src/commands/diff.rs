@@ -121,7 +121,7 @@ impl Diff<'_> {
 fn measure(measure: SizeMeasure) -> &'static str {
     match measure {
         SizeMeasure::NarSize => "of NAR",
-        SizeMeasure::StoredSize => "compressed",
+        SizeMeasure::StoredSize => "as stored",
     }
 }
 

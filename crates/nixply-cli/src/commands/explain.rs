@@ -8,7 +8,9 @@ use crate::contents::{self, Known, References, references};
 use crate::error::{CliError, ExitStatus, output};
 use crate::stored::OpenArgs;
 use crate::text;
-use nixply_image::{ImageGraph, LayerExplanation, PathQuery, explain_layers, find_path};
+use nixply_image::{
+    ImageGraph, LayerExplanation, LayerHolds, PathQuery, explain_layers, find_path,
+};
 use nixply_layer::Compression;
 use nixply_store::StorePath;
 use std::fmt::Write as _;
@@ -103,9 +105,13 @@ fn find(explained: &Explained<'_>, text: &str) -> Result<StorePath, CliError> {
             let message = format!("the image has no store path `{}`", text::printable(text));
             let hint = if !near.is_empty() {
                 Some(format!("did you mean `{}`?", near.join("`, `")))
-            } else if contents.paths().next().is_none() {
+            } else if contents
+                .layers
+                .iter()
+                .any(|layer| matches!(layer.holds, LayerHolds::Unknown(_)))
+            {
                 Some(
-                    "its layers do not say which store paths they hold; --read-layers reads them"
+                    "not every layer says which store paths it holds; --read-layers reads those that do not"
                         .to_owned(),
                 )
             } else {

@@ -2,6 +2,7 @@
 
 use crate::support::Sandbox;
 use crate::weeks::{export, like_dockertools, like_nix2container, sandbox, unchanged};
+use nixply_testkit::registry::RegistryProcess;
 use serde_json::{Value, json};
 
 fn diff_json(sandbox: &Sandbox, arguments: &[&str]) -> Value {
@@ -112,13 +113,13 @@ fn a_plan_has_no_references_and_takes_them_from_a_closure() {
 }
 
 #[test]
-fn two_images_are_compared_by_digest_and_in_compressed_bytes() {
+fn two_images_are_compared_by_digest_and_in_stored_bytes() {
     let sandbox = sandbox();
     export(&sandbox, "week1.json", "old", unchanged);
     export(&sandbox, "week2.json", "new", unchanged);
     let diff = diff_json(&sandbox, &["old", "new", "--closure", "week2.json"]);
     assert_eq!(diff["identity"], "digest");
-    assert_eq!(diff["new"]["sizes"], "compressed");
+    assert_eq!(diff["new"]["sizes"], "stored");
     let closures = diff_json(&sandbox, &["week1.json", "week2.json"]);
     assert_eq!(diff["layers"], closures["layers"]);
     // Without NAR sizes packages of equal traffic come in another order.
@@ -147,6 +148,42 @@ fn an_image_and_its_closure_do_not_differ() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn what_a_registry_holds_is_compared_with_what_would_be_pushed() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let sandbox = sandbox();
+    let reference = format!("{}/team/app:latest", registry.host());
+    let options = [
+        "--physical-store",
+        "store",
+        "-q",
+        "--platform",
+        "linux/amd64",
+    ];
+    let push = [
+        &["push", "week1.json", &reference, "--compression", "zstd"][..],
+        &options,
+    ];
+    sandbox.stdout(&push.concat());
+    let image = format!("docker://{reference}");
+    let same = diff_json(
+        &sandbox,
+        &[&image, "week1.json", "--platform", "linux/amd64"],
+    );
+    // What is planned on the fly is compressed as the image is.
+    assert_eq!(same["identity"], "key");
+    assert_eq!(same["differ"], json!(false), "{same}");
+    let update = diff_json(
+        &sandbox,
+        &[&image, "week2.json", "--platform", "linux/amd64"],
+    );
+    let closures = diff_json(&sandbox, &["week1.json", "week2.json"]);
+    assert_eq!(update["packages"], closures["packages"]);
+    assert_eq!(update["push"], closures["push"]);
 }
 
 #[test]

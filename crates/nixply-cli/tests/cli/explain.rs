@@ -29,6 +29,11 @@ fn paths_and_what_they_are_there_for() {
         text.push_str(&sandbox.show(&["explain", "week1.json", path]));
         text.push('\n');
     }
+    // `libc` rides on `lib`, which uses it.
+    for path in ["libc", "lib"] {
+        text.push_str(&sandbox.show(&["explain", "closure.json", path]));
+        text.push('\n');
+    }
     assert_narrow(&text);
     insta::assert_snapshot!(text);
     let all = sandbox.stdout(&["explain", "week1.json", "glibc", "--all"]);

@@ -142,7 +142,7 @@ fn side<'a>(image: &'a str, known: &Known) -> Side<'a> {
         digest: contents.digest.map(|digest| digest.to_string()),
         sizes: match contents.measure {
             SizeMeasure::NarSize => "nar",
-            SizeMeasure::StoredSize => "compressed",
+            SizeMeasure::StoredSize => "stored",
         },
         layers: contents.layers.len(),
         size_bytes: contents.size_bytes(),

@@ -27,16 +27,17 @@ pub(super) fn describe(explained: &Explained<'_>) -> String {
 
 fn head(explained: &Explained<'_>) -> String {
     let contents = &explained.known.contents;
-    let n_paths = contents.paths().count();
+    // A layer on top of a base image may hold a path that the base has, too.
+    let paths: BTreeSet<&StorePath> = contents.paths().map(|held| &held.path).collect();
     let mut text = format!(
         "image   {}: {}, {}, {} {}\n",
         explained.args.image,
         text::count(contents.layers.len(), "layer"),
-        text::count(n_paths, "store path"),
+        text::count(paths.len(), "store path"),
         text::size(contents.size_bytes()),
         match contents.measure {
             SizeMeasure::NarSize => "of NAR",
-            SizeMeasure::StoredSize => "compressed",
+            SizeMeasure::StoredSize => "as stored",
         },
     );
     if let Some(plan) = &explained.known.plan {
@@ -116,17 +117,34 @@ fn what(explained: &Explained<'_>, idx: usize, width: usize) -> String {
         }
         LayerHolds::StorePaths(_) => {
             let paths = titles(explained, outline, layer);
-            let sets = sets(layer);
+            let mut sets = sets(layer);
+            // What a layer holds says more than the names of its sets.
+            if sets.chars().count() > width / 2 {
+                sets = set_count(layer);
+            }
             let width = width.saturating_sub(sets.chars().count());
-            let held = match (&layer.head, paths.split_first()) {
-                (Some(_), Some((head, others))) if !others.is_empty() => {
-                    let width = width.saturating_sub(head.chars().count() + 4);
-                    format!("{head} <- {}", fit(others, width))
+            let held = match (layer.why, paths.split_first()) {
+                (LayerWhy::Riders | LayerWhy::Headed, Some((head, others)))
+                    if !others.is_empty() =>
+                {
+                    let named = format!("{head} <- {}", fit_or_count(others, width, head));
+                    shorten(&named, width)
                 }
-                _ => fit(&paths, width),
+                _ => shorten(&fit(&paths, width), width),
             };
-            format!("{}{sets}", shorten(&held, width))
+            format!("{held}{sets}")
         }
+    }
+}
+
+/// The paths that stand behind a head in so many columns; their number where not one has room.
+fn fit_or_count(others: &[String], width: usize, head: &str) -> String {
+    let width = width.saturating_sub(head.chars().count() + 4);
+    let named = fit(others, width);
+    if named.chars().count() <= width {
+        named
+    } else {
+        text::count(others.len(), "other")
     }
 }
 
@@ -159,11 +177,17 @@ fn titles(
 
 /// The package sets of a layer, behind what it holds.
 pub(super) fn sets(layer: &LayerExplanation) -> String {
-    match (layer.set_count, layer.sets.as_slice()) {
-        (None | Some(0), _) => String::new(),
-        (Some(_), [only]) => format!("  (set {})", text::printable(only)),
-        (Some(n), []) => format!("  ({n} sets)"),
-        (Some(_), names) => format!("  (sets {})", text::printable(&names.join(", "))),
+    match layer.sets.as_slice() {
+        [] => set_count(layer),
+        [only] => format!("  (set {})", text::printable(only)),
+        names => format!("  (sets {})", text::printable(&names.join(", "))),
+    }
+}
+
+fn set_count(layer: &LayerExplanation) -> String {
+    match layer.set_count {
+        None | Some(0) => String::new(),
+        Some(n) => format!("  ({})", text::count(n, "set")),
     }
 }
 

@@ -45,7 +45,13 @@ fn place(explained: &Explained<'_>, idx: usize, path: &StorePath, text: &mut Str
     };
     let ride = layer.riders.iter().find(|(rider, _)| rider == path);
     if let Some((_, host)) = ride {
-        why = format!("it rides on {}, which uses it: {why}", title(host));
+        let host = title(host);
+        why = match layer.why {
+            LayerWhy::Riders => {
+                format!("it rides on {host}, which uses it, so it is there whenever that is.")
+            }
+            _ => format!("it rides on {host}, which uses it; {why}"),
+        };
     } else if layer.head.as_ref() == Some(path) && outline.paths().len() > 1 {
         why = match layer.why {
             LayerWhy::Riders => {

@@ -22,7 +22,7 @@ pub(super) fn image(explained: &Explained<'_>) -> Result<String, CliError> {
         "packer": plan.map(|plan| &plan.packer),
         "sizes": match contents.measure {
             SizeMeasure::NarSize => "nar",
-            SizeMeasure::StoredSize => "compressed",
+            SizeMeasure::StoredSize => "stored",
         },
         "roots": paths(explained, explained.roots()),
         "references_known": explained.graph.is_some(),
