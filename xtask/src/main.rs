@@ -1,5 +1,6 @@
-//! What a developer of nixply types: `cargo xtask demo` and `cargo xtask test` (`docs/development.md`).
+//! What a developer of nixply types: `cargo xtask demo`, `cargo xtask test` and `cargo xtask bench` (`docs/development.md`).
 
+mod bench;
 mod checks;
 mod command;
 mod debian_root;
@@ -23,7 +24,8 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 Usage: cargo xtask demo             from a Nix closure to a running container, on this machine
-       cargo xtask test [SECTION]…  all tests, or some sections of them: fmt, checks, clippy, doc, unit, e2e";
+       cargo xtask test [SECTION]…  all tests, or some sections of them: fmt, checks, clippy, doc, unit, e2e
+       cargo xtask bench reuse      what a fleet moves under every packer, and whether the gates hold";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
         Some((command, [])) if command == "demo" => root().and_then(|root| demo::run(&root)),
         Some((command, sections)) if command == "test" => {
             root().and_then(|root| test::run(&root, sections))
+        }
+        Some((command, [what])) if command == "bench" && what == "reuse" => {
+            root().and_then(|root| bench::reuse(&root))
         }
         _ => {
             say::say(USAGE);

@@ -40,6 +40,9 @@ pub struct Miss {
     pub moved: Moved,
 }
 
+/// A measure's name, its gate, and where it stands among the figures.
+type Measure = (&'static str, u64, fn(&Figures) -> Moved);
+
 /// Reads gates: an array of objects.
 pub fn read_gates(document: &str, bytes: &[u8]) -> Result<Vec<Gate>, ReuseError> {
     serde_json::from_slice(bytes).map_err(|source| ReuseError::Json {
@@ -55,7 +58,7 @@ impl Gate {
     /// Ratios are compared as tables show them, rounded to thousandths.
     #[must_use]
     pub fn misses(&self, run: &Run) -> Vec<Miss> {
-        let measures: [(&str, u64, fn(&Figures) -> Moved); 5] = [
+        let measures: [Measure; 5] = [
             ("push", self.push, |figures| figures.push),
             ("pull", self.pull, |figures| figures.pull),
             ("cross", self.cross, |figures| figures.cross),

@@ -85,7 +85,7 @@ impl<F: Fn(&str) -> u64> Grouped<F> {
 }
 
 impl<F: Fn(&str) -> u64> Planner for Grouped<F> {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "grouped"
     }
 
