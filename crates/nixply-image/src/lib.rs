@@ -7,6 +7,10 @@
 //! [`PlannedImage`] is the plan joined to a store: it implements [`nixply_oci::Image`], so any sink can take it.
 //! Planning reads no store path; only making a layer does.
 //!
+//! The way back needs less: [`ImageContents`] is what a plan, or an image that exists already, says of itself without a
+//! layer being read. [`compare`] sets two of them side by side; [`explain_layers`] and [`ImageGraph`] tell why one is as
+//! it is.
+//!
 //! # Invariants
 //!
 //! * The same closure, options and version give the same plan, and the same plan the same bytes of every blob.
