@@ -509,7 +509,7 @@ fn other_hash_part(base_name: &str, number: u64) -> String {
 /// Classes of paths that nothing but their hashes tells apart: by name and size, then again and again by the classes of
 /// their references and users.
 fn looks(paths: &[TestPath]) -> Vec<usize> {
-    fn classes<T: Ord>(facts: Vec<T>) -> Vec<usize> {
+    fn classes<T: Ord>(facts: &[T]) -> Vec<usize> {
         let mut all: Vec<&T> = facts.iter().collect();
         all.sort_unstable();
         all.dedup();
@@ -535,7 +535,7 @@ fn looks(paths: &[TestPath]) -> Vec<usize> {
         }
     }
     let own = |path: &TestPath| (path.base_name[33..].to_owned(), path.nar_size_bytes);
-    let mut looks = classes(paths.iter().map(own).collect());
+    let mut looks = classes(&paths.iter().map(own).collect::<Vec<_>>());
     loop {
         let of = |others: &BTreeSet<usize>| {
             let mut of: Vec<usize> = others.iter().map(|&other| looks[other]).collect();
@@ -543,7 +543,7 @@ fn looks(paths: &[TestPath]) -> Vec<usize> {
             of
         };
         let fact = |at: usize| (looks[at], of(&references[at]), of(&users[at]));
-        let finer = classes((0..paths.len()).map(fact).collect());
+        let finer = classes(&(0..paths.len()).map(fact).collect::<Vec<_>>());
         if finer.iter().max() == looks.iter().max() {
             return looks;
         }

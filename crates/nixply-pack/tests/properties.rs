@@ -5,16 +5,39 @@
     reason = "helpers of tests, where a panic is a failed test"
 )]
 
-use nixply_pack::{Budget, PackError, PackOptions, Packer, pack};
+use nixply_pack::{Budget, Catalog, PackError, PackOptions, Packer, Packing};
 use nixply_store::Closure;
 use nixply_testkit::closures::{
     TestPath, any_budget, any_paths, check_packing, closure, reordered,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::collections::BTreeMap;
 
 /// The digits of a store path's hash part, ascending.
 const BASE32_DIGITS: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
+
+/// Packs; `fleet` with a catalog of two sets, which leaves out what the last root alone needs.
+fn pack(closure: &Closure, options: &PackOptions<'_>) -> Result<Packing, PackError> {
+    let catalog = (options.packer == Packer::Fleet).then(|| {
+        let mut roots: Vec<_> = closure.by_name();
+        roots.retain(|&path| closure.referrers(path).len() == 0);
+        let path = |at: usize| closure.info(roots[at]).path.clone();
+        let sets = BTreeMap::from([
+            (
+                "all but one".to_owned(),
+                (0..(roots.len() - 1).max(1)).map(path).collect(),
+            ),
+            ("first".to_owned(), vec![path(0)]),
+        ]);
+        Catalog::new(closure, &sets, 2).unwrap()
+    });
+    let options = PackOptions {
+        catalog: catalog.as_ref(),
+        ..*options
+    };
+    nixply_pack::pack(closure, &options)
+}
 
 fn any_packer() -> impl Strategy<Value = Packer> {
     select(&Packer::ALL[..])
