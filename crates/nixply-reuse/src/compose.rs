@@ -36,6 +36,8 @@ pub(crate) struct Version {
     pub(crate) closure: Closure,
     /// The image's own paths where it was composed; an image that is used as it is names none.
     pub(crate) own: Vec<PathIdx>,
+    /// A path that stands for one of the pin under another hash part, and that one.
+    pub(crate) renewed: Option<(StorePath, StorePath)>,
 }
 
 /// A version in the making.
@@ -109,6 +111,7 @@ impl Image {
             Own::Root(_) | Own::Unknown => Ok(Version {
                 closure: self.closure.clone(),
                 own: Vec::new(),
+                renewed: None,
             }),
         }
     }
@@ -135,6 +138,7 @@ impl Image {
             records.push((path_info(leaf, bytes), Vec::new()));
         }
         let mut own = Vec::new();
+        let mut renewed_root = None;
         match &self.own {
             Own::Application {
                 roots,
@@ -151,6 +155,7 @@ impl Image {
             }
             Own::Root(root) => {
                 let renewed = new_path(root.name())?;
+                renewed_root = Some((renewed.clone(), root.clone()));
                 for (info, references) in &mut records {
                     if info.path == *root {
                         *info = path_info(renewed.clone(), info.nar_size_bytes);
@@ -168,7 +173,11 @@ impl Image {
                 }
             })?;
         let own = own.iter().filter_map(|path| closure.find(path)).collect();
-        Ok(Version { closure, own })
+        Ok(Version {
+            closure,
+            own,
+            renewed: renewed_root,
+        })
     }
 
     fn records(&self) -> Records {

@@ -20,7 +20,8 @@ pub struct Run {
     pub planner: String,
     /// The most layers of store paths that it might use; none where it has no limit.
     pub max_layers: Option<usize>,
-    /// All pins together. The pushes of the first pin stand apart, in `first_push`: there everything is new.
+    /// All pins together. The pushes of the first pin stand apart, in `first_push`, unless it is the only one: there
+    /// everything is new.
     pub total: Figures,
     /// The pushes of the first pin.
     pub first_push: Moved,
@@ -241,7 +242,9 @@ impl<'a> Runner<'a> {
             self.run.total += *figures;
             if idx == 0 {
                 self.run.first_push = figures.push;
-                self.run.total.push = Moved::default();
+            }
+            if idx == 1 {
+                self.run.total.push = figures.push;
             }
         }
         self.run.moved_layers = self.movements.finish();
@@ -271,7 +274,11 @@ impl<'a> Runner<'a> {
     fn stack(&mut self, version: &Version, layers: &[Vec<PathIdx>]) -> Stack {
         let bytes = |idx| {
             let info = version.closure.info(idx);
-            let known = self.settings.path_bytes.get(&info.path);
+            let path = match &version.renewed {
+                Some((new, old)) if *new == info.path => old,
+                _ => &info.path,
+            };
+            let known = self.settings.path_bytes.get(path);
             known.copied().unwrap_or(info.nar_size_bytes)
         };
         let numbers = self.ledger.number_paths(&version.closure, bytes);

@@ -14,5 +14,6 @@ mod help;
 mod images;
 mod plan;
 mod registry;
+mod reuse;
 mod support;
 mod weeks;

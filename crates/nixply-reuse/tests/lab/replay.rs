@@ -134,7 +134,11 @@ fn an_image_of_several_roots_has_no_deploys() {
         Box::new(Grouped::new(|_| 0)),
         &Settings::default(),
     );
-    assert_eq!(run.total, Figures::default());
+    let only_push = Figures {
+        push: moved(3, 3),
+        ..Figures::default()
+    };
+    assert_eq!(run.total, only_push, "the only pin's push is all there is");
     assert_eq!(run.first_push, moved(3, 3));
     // It still gets leaves: each comes with everything, as one layer.
     let again: Vec<_> = run
@@ -226,6 +230,18 @@ fn known_sizes_stand_in_for_nar_sizes() {
     settings.path_bytes.insert(libc.unwrap().path.clone(), 400);
     let run = run_one(&fleet(pins), Box::new(Grouped::new(|_| 0)), &settings);
     assert_eq!(run.total.pull, moved(431, 31));
+
+    // A renewed root weighs what the root weighs.
+    let pins = two_pins();
+    let root = pins[1]
+        .closure
+        .paths()
+        .iter()
+        .find(|info| info.path.name() == "a-2");
+    settings.path_bytes.insert(root.unwrap().path.clone(), 11);
+    settings.deploys = 1;
+    let run = run_one(&fleet(pins), Box::new(Grouped::new(|_| 0)), &settings);
+    assert_eq!(run.total.deploy.bound_bytes, 30 + 7 + 11 + 7);
 }
 
 #[test]

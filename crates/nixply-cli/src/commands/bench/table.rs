@@ -65,7 +65,8 @@ fn figures(report: &Report, limit: usize) -> String {
         "packer", "push", "pull", "cross", "deploy", "chain", &insertion, "layers", "ms/plan",
     ];
     let rows: Vec<Vec<String>> = report.runs_of(limit).into_iter().map(row).collect();
-    let bound = report.runs.first().map(bound).unwrap_or_default();
+    let bound = report.runs.first().map(|run| bound(report, run));
+    let bound = bound.unwrap_or_default();
     format!(
         "At most {} of store paths; bytes moved, as a multiple of one layer per path:\n\n{}\n{bound}",
         text::count(limit, "layer"),
@@ -104,15 +105,22 @@ fn row(run: &Run) -> Vec<String> {
 }
 
 /// What a ratio of 1 stands for.
-fn bound(run: &Run) -> String {
+fn bound(report: &Report, run: &Run) -> String {
     let size = |moved: Moved| text::size(moved.bound_bytes);
+    let first = if report.pins.len() > 1 {
+        format!(
+            "The first pin's push, {} at least, stands apart.\n",
+            size(run.first_push)
+        )
+    } else {
+        String::new()
+    };
     format!(
-        "1.000 is: push {}, pull {}, cross {}, deploy {}; the first pin's push ({}) stands apart.\n",
+        "1.000 is: push {}, pull {}, cross {}, deploy {}.\n{first}",
         size(run.total.push),
         size(run.total.pull),
         size(run.total.cross),
         size(run.total.deploy),
-        size(run.first_push),
     )
 }
 
@@ -122,19 +130,27 @@ fn pushes(report: &Report, limit: usize) -> String {
     let mut header = vec!["pin"];
     header.extend(runs.iter().map(|run| run.planner.as_str()));
     let prefix = common_prefix(report);
+    let all = runs.iter().flat_map(|run| &run.pins);
+    let most = all.map(|figures| figures.push.bytes).max().unwrap_or(0);
+    let (unit, unit_bytes) = if most < 10 << 30 {
+        ("MiB", 1 << 20)
+    } else {
+        ("GiB", 1 << 30)
+    };
     let rows: Vec<Vec<String>> = report
         .pins
         .iter()
         .enumerate()
         .map(|(idx, pin)| {
             let mut row = vec![pin.name[prefix..].to_owned()];
-            row.extend(runs.iter().map(|run| gibibytes(run.pins[idx].push.bytes)));
+            let pushed = runs.iter().map(|run| run.pins[idx].push.bytes);
+            row.extend(pushed.map(|bytes| hundredths(bytes, unit_bytes)));
             row
         })
         .collect();
     let right: Vec<usize> = (1..header.len()).collect();
     format!(
-        "GiB pushed to the registry at each pin, at most {limit} layers:\n\n{}",
+        "{unit} pushed to the registry at each pin, at most {limit} layers:\n\n{}",
         text::table(&header, &right, &rows)
     )
 }
@@ -176,8 +192,9 @@ fn megabytes(bytes: u64) -> String {
     format!("{}.{}", tenths / 10, tenths % 10)
 }
 
-/// Hundredths of a GiB, rounded.
-fn gibibytes(bytes: u64) -> String {
-    let hundredths = (u128::from(bytes) * 100 + (1 << 29)) >> 30;
+/// In a unit, with two decimals, rounded.
+fn hundredths(bytes: u64, unit_bytes: u64) -> String {
+    let (bytes, unit_bytes) = (u128::from(bytes), u128::from(unit_bytes));
+    let hundredths = (bytes * 100 + unit_bytes / 2) / unit_bytes;
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
