@@ -258,7 +258,7 @@ fn sets_of(case: &Case) -> BTreeMap<StorePath, BTreeSet<u32>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn each_path_is_packed_once_within_the_budget(case in any_case()) {

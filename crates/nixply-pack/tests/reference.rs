@@ -692,7 +692,7 @@ fn prior_of(paths: &[TestPath], share: usize, available: usize) -> Vec<Vec<Store
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn solo_agrees(
