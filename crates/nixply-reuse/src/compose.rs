@@ -99,6 +99,24 @@ impl Image {
         })
     }
 
+    /// The topmost paths that may be in other images, too: what the only root refers to, else every root.
+    pub(crate) fn shared_roots(&self) -> Vec<StorePath> {
+        let path = |idx| self.closure.info(idx).path.clone();
+        let roots = self
+            .closure
+            .indices()
+            .filter(|&idx| self.closure.referrers(idx).next().is_none());
+        match &self.own {
+            Own::Root(root) => {
+                let root = self.closure.find(root).into_iter();
+                root.flat_map(|root| self.closure.references(root))
+                    .map(path)
+                    .collect()
+            }
+            Own::Application { .. } | Own::Unknown => roots.map(path).collect(),
+        }
+    }
+
     /// Whether a version can be told from the one before by the image's own paths alone.
     pub(crate) fn can_deploy(&self) -> bool {
         !matches!(self.own, Own::Unknown)

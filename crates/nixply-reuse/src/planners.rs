@@ -1,6 +1,6 @@
 //! The planners that the laboratory compares.
 
-use crate::fleet::Pin;
+use crate::fleet::Sets;
 use nixply_pack::{Budget, Catalog, CatalogError, PackError, PackOptions, Packer, pack};
 use nixply_store::{Closure, PathIdx, StorePath};
 use std::collections::BTreeMap;
@@ -16,8 +16,8 @@ pub trait Planner {
     /// The most layers of store paths that it uses; none where it has no limit.
     fn max_layers(&self) -> Option<usize>;
 
-    /// A new pin begins: a planner that knows the fleet looks at its sets here.
-    fn begin_pin(&mut self, pin: &Pin) -> Result<(), CatalogError>;
+    /// A new pin begins, with so much to package and these sets in it: a planner that knows the fleet looks at them here.
+    fn begin_pin(&mut self, closure: &Closure, sets: &Sets) -> Result<(), CatalogError>;
 
     /// Plans the next version of an image. `own` are the image's own paths, where they are known.
     fn plan(
@@ -115,16 +115,16 @@ impl Planner for PackerPlanner {
         self.max_layers
     }
 
-    fn begin_pin(&mut self, pin: &Pin) -> Result<(), CatalogError> {
+    fn begin_pin(&mut self, closure: &Closure, sets: &Sets) -> Result<(), CatalogError> {
         if self.recipe.packer == Packer::Fleet {
             let level = if let Some(level) = self.level {
                 level
             } else {
                 let max_layers = self.max_layers.unwrap_or(usize::MAX);
-                Catalog::propose_level(&pin.closure, &pin.sets, max_layers)?.level
+                Catalog::propose_level(closure, sets, max_layers)?.level
             };
             self.level = Some(level);
-            self.catalog = Some(Catalog::new(&pin.closure, &pin.sets, level)?);
+            self.catalog = Some(Catalog::new(closure, sets, level)?);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::ReuseError;
 use crate::compose::{Image, Version};
-use crate::fleet::{Fleet, Pin};
+use crate::fleet::{Fleet, Images, Pin, Sets};
 use crate::planners::Planner;
 use crate::run::{Run, Runner};
 use nixply_store::StorePath;
@@ -70,8 +70,9 @@ pub fn replay(
     for (pin_idx, pin) in fleet.pins.iter().enumerate() {
         watch.pin_begins(&pin.name);
         let images = Image::all(fleet, pin)?;
+        let sets = shared_sets(fleet, pin, &images);
         for runner in &mut runners {
-            runner.begin_pin(pin_idx, pin, watch)?;
+            runner.begin_pin(pin_idx, pin, &sets, watch)?;
         }
         for deploy in 0..versions_a_pin {
             for image in &images {
@@ -100,6 +101,24 @@ pub fn replay(
         }
     }
     Ok(runners.into_iter().map(Runner::finish).collect())
+}
+
+/// The sets that a catalog is made of. Where sets are images, an image's own root is in none: a catalog that held it would
+/// take it for something that images share.
+fn shared_sets(fleet: &Fleet, pin: &Pin, images: &[Image]) -> Sets {
+    if matches!(fleet.images, Images::Projects(_)) {
+        return pin.sets.clone();
+    }
+    let below: Sets = images
+        .iter()
+        .map(|image| (image.name.clone(), image.shared_roots()))
+        .filter(|(_, roots)| !roots.is_empty())
+        .collect();
+    if below.is_empty() {
+        pin.sets.clone()
+    } else {
+        below
+    }
 }
 
 /// Adds each leaf to the last version of each image; a leaf that is added does not stay.

@@ -3,7 +3,7 @@
 use crate::ReuseError;
 use crate::compose::Version;
 use crate::figures::{Figures, Moved};
-use crate::fleet::Pin;
+use crate::fleet::{Pin, Sets};
 use crate::ledger::{Ledger, Stack};
 use crate::moved_layers::{MovedLayers, Movements};
 use crate::planners::Planner;
@@ -123,13 +123,14 @@ impl<'a> Runner<'a> {
         &mut self,
         pin_idx: usize,
         pin: &Pin,
+        sets: &Sets,
         watch: &mut dyn Watch,
     ) -> Result<(), ReuseError> {
         self.pin_idx = pin_idx;
         self.of_pin.clear();
         let start = watch.now_nanos();
         self.planner
-            .begin_pin(pin)
+            .begin_pin(&pin.closure, sets)
             .map_err(|source| ReuseError::Catalog {
                 planner: self.run.planner.clone(),
                 pin: pin.name.clone(),

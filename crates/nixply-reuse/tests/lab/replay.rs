@@ -268,6 +268,17 @@ fn a_prior_plan_is_that_of_the_last_deploy_and_leaves_leave_no_trace() {
 }
 
 #[test]
+fn a_catalog_of_images_holds_no_root_of_theirs() {
+    let settings = Settings {
+        names_own_paths: false,
+        ..Settings::default()
+    };
+    let fleet_planner = planner("fleet", 100, Some(4)).unwrap();
+    let run = run_one(&fleet(two_pins()), fleet_planner, &settings);
+    assert_eq!(run.total.deploy.extra_bytes(), 0, "roots stand alone");
+}
+
+#[test]
 fn a_plan_that_cannot_be_made_names_image_and_pin() {
     let error = replay(
         &fleet(two_pins()),

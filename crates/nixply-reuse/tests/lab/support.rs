@@ -2,7 +2,7 @@
 
 use nixply_pack::{CatalogError, PackError};
 use nixply_reuse::planners::{Layers, Planner};
-use nixply_reuse::{Fleet, Images, Pin};
+use nixply_reuse::{Fleet, Images, Pin, Sets};
 use nixply_store::{Closure, PathIdx};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -93,7 +93,7 @@ impl<F: Fn(&str) -> u64> Planner for Grouped<F> {
         Some(100)
     }
 
-    fn begin_pin(&mut self, _: &Pin) -> Result<(), CatalogError> {
+    fn begin_pin(&mut self, _: &Closure, _: &Sets) -> Result<(), CatalogError> {
         Ok(())
     }
 
