@@ -6,6 +6,11 @@ use nixply_store::Closure;
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher as _;
 
+/// How often colours are refined at most. Each round reaches over all of a graph but turns round once, between users and
+/// references; the plans of the recorded closures are the same with one round. Only long zigzags of equal names and
+/// sizes take more, and those would make the cost a square.
+const MAX_ROUNDS: usize = 32;
+
 /// Facts about every path; index with the position of the path.
 #[derive(Debug)]
 pub(crate) struct Facts {
@@ -94,7 +99,10 @@ fn ranks(closure: &Closure, dag: &Dag, sizes: &[u64]) -> Vec<u32> {
     let own = colours.clone();
     // Users decide only between paths that look the same from above, so other images hardly ever disagree.
     let mut distinct = distinct_count(&colours);
-    while distinct < dag.len() {
+    for _ in 0..MAX_ROUNDS {
+        if distinct == dag.len() {
+            break;
+        }
         let mut refined = vec![0_u64; dag.len()];
         for &path in &dag.users_first {
             gather(&mut gathered, dag.users.of(path), &refined);

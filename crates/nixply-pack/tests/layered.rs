@@ -559,7 +559,7 @@ fn ten_thousand_paths_in_a_row() {
         (0..10_000)
             .map(|at| TestPath {
                 base_name: base_name(at, &name(at)),
-                nar_size_bytes: 1000 + 7 * (at as u64 % 100),
+                nar_size_bytes: 1000 + 7 * (at as u64 % 2),
                 references: references(at),
             })
             .collect()
@@ -578,6 +578,17 @@ fn ten_thousand_paths_in_a_row() {
             |at| {
                 if at == 9_999 {
                     (0..at).collect()
+                } else {
+                    Vec::new()
+                }
+            },
+        ),
+        // A zigzag: every other path refers to both its neighbours.
+        chain(
+            |at| (at % 2).to_string(),
+            |at| {
+                if at % 2 == 1 && at < 9_999 {
+                    vec![at - 1, at + 1]
                 } else {
                     Vec::new()
                 }
