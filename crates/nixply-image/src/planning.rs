@@ -80,7 +80,8 @@ pub enum PlanningError {
     Empty,
 }
 
-/// Packs a closure into layers and puts the root files, where there are any, into one more on top.
+/// Packs a closure into layers and puts the root files, where there are any, into one more on top, below what is new in
+/// every version of the image.
 pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Plan, PlanningError> {
     if closure.is_none() && options.root_files.is_empty() {
         return Err(PlanningError::Empty);
@@ -114,7 +115,8 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
             files: plan.root_files(&files)?,
         };
         let key = plan.layer_spec(contents).key();
-        plan.layers.push(PlannedLayer::Root { key, files });
+        let place = root_files_place(&plan);
+        plan.layers.insert(place, PlannedLayer::Root { key, files });
     }
     plan.tool = options.tool;
     plan.name = options.name;
@@ -123,6 +125,23 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
     plan.created = options.created;
     plan.annotations = options.annotations;
     Ok(plan)
+}
+
+/// Root files stand on top, but below what is new in every version: whoever fetches again all that lies above the first
+/// layer that changed would fetch them with every deployment (`docs/packing.md`, "Order"). dockerTools has them on top.
+fn root_files_place(plan: &Plan) -> usize {
+    let changes_always = |layer: &&PlannedLayer| {
+        let reason = match layer {
+            PlannedLayer::Store { reason, .. } => *reason,
+            PlannedLayer::Root { .. } => None,
+        };
+        reason == Some(LayerReasonRecord::Volatile)
+    };
+    let on_top = match plan.layer_format {
+        LayerFormatRecord::Nixply => plan.layers.iter().rev().take_while(changes_always).count(),
+        LayerFormatRecord::Dockertools => 0,
+    };
+    plan.layers.len() - on_top
 }
 
 fn packer_record(options: &PlanOptions) -> Result<PackerRecord, CatalogError> {
