@@ -1,5 +1,7 @@
 //! `cargo xtask bench reuse`: the reuse laboratory over the fleet of the fixtures, with the gates.
+//! `cargo xtask bench speed`: the benchmarks of planning.
 
+use crate::command::{cargo, pass_through};
 use crate::say::say;
 use anyhow::{Context as _, Result, bail};
 use nixply_reuse::gates::{Gate, read_gates};
@@ -43,6 +45,12 @@ pub(crate) fn reuse(root: &Path) -> Result<()> {
     }
     say("every gate holds");
     Ok(())
+}
+
+/// Runs the benchmarks of planning, which criterion reports.
+pub(crate) fn speed(root: &Path) -> Result<()> {
+    let bench = ["bench", "-p", "nixply-bench", "--bench", "planning"];
+    pass_through(&mut cargo(root, &bench))
 }
 
 /// Returns how many figures miss their gate.

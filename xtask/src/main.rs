@@ -25,7 +25,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 Usage: cargo xtask demo             from a Nix closure to a running container, on this machine
        cargo xtask test [SECTION]…  all tests, or some sections of them: fmt, checks, clippy, doc, unit, e2e
-       cargo xtask bench reuse      what a fleet moves under every packer, and whether the gates hold";
+       cargo xtask bench reuse      what a fleet moves under every packer, and whether the gates hold
+       cargo xtask bench speed      what reading, packing and planning cost (docs/benchmarks.md)";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
         }
         Some((command, [what])) if command == "bench" && what == "reuse" => {
             root().and_then(|root| bench::reuse(&root))
+        }
+        Some((command, [what])) if command == "bench" && what == "speed" => {
+            root().and_then(|root| bench::speed(&root))
         }
         _ => {
             say::say(USAGE);
