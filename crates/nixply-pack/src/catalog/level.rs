@@ -28,10 +28,14 @@ const CROSS_WEIGHT: u128 = 4;
 /// So many changing paths of a project are looked at.
 const CHANGES: usize = 512;
 
+/// Of levels whose scores are within this part of the least, the lowest is taken: virtual projects only guess what is
+/// pulled after what, but what a high level puts together is pulled together for sure.
+const TOLERANCE: u64 = 50;
+
 /// The level that suits a fleet best, and how the others did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LevelProposal {
-    /// The level with the least score.
+    /// The lowest level whose score is at most 2 % above the least.
     pub level: u32,
     /// The score of each level from 0 on: the bytes moved beyond the least possible, in 2^-20 of these, for pulls of one
     /// virtual project after another (taken four times) and for updates of a path with all that uses it.
@@ -53,9 +57,11 @@ impl Catalog {
         let scores: Vec<u64> = (0..=HIGHEST)
             .map(|level| score(&collection.catalog(level), &projects, max_layers.max(1)))
             .collect();
-        let best = (0..).zip(&scores).min_by_key(|&(_, score)| score);
+        let least = scores.iter().copied().min().unwrap_or(0);
+        let good_enough = least.saturating_add(least / TOLERANCE);
+        let level = (0..).zip(&scores).find(|&(_, &score)| score <= good_enough);
         Ok(LevelProposal {
-            level: best.map_or(0, |(level, _)| level),
+            level: level.map_or(0, |(level, _)| level),
             scores,
         })
     }
