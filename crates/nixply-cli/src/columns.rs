@@ -41,6 +41,21 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
         .collect()
 }
 
+/// Cuts the middle out of a text that is too long: of versions the end tells as much as the beginning.
+pub(crate) fn shorten_middle(text: &str, width: usize) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    if chars.len() <= width {
+        return text.to_owned();
+    }
+    let left = width.saturating_sub(1);
+    let tail = left / 2;
+    let head = &chars[..left - tail];
+    head.iter()
+        .chain(&['…'])
+        .chain(&chars[chars.len() - tail..])
+        .collect()
+}
+
 /// Breaks a sentence into lines, each with its newline.
 pub(crate) fn wrap(sentence: &str, width: usize) -> String {
     let mut text = String::new();
@@ -84,6 +99,9 @@ mod tests {
     fn long_texts_are_cut_and_wrapped() {
         assert_eq!(shorten("abcdef", 6), "abcdef");
         assert_eq!(shorten("abcdef", 5), "abcd…");
+        assert_eq!(shorten_middle("abcdef", 6), "abcdef");
+        assert_eq!(shorten_middle("abcdefg", 4), "ab…g");
+        assert_eq!(shorten_middle("abc", 1), "…");
         assert_eq!(wrap("a bc def", 4), "a bc\ndef\n");
         assert_eq!(wrap("toolong a", 4), "toolong\na\n");
     }

@@ -4,12 +4,14 @@ use crate::error::{CliError, ExitStatus};
 use crate::image::{self, Request};
 use crate::input::{Input, read_input};
 use crate::nix;
-use crate::options::ImageOptions;
+use crate::options::{ConfigOptions, ImageOptions, PlanOptions};
 use crate::stored::{OpenArgs, open, source_error};
+use crate::text;
 use nixply_image::{ImageContents, LayerHolds, Plan};
 use nixply_layer::{Compression, read_store_paths};
 use nixply_oci::{ImageSource, MediaType};
-use nixply_store::Closure;
+use nixply_store::{Closure, StorePath};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// An image as `diff` and `explain` take it.
@@ -23,18 +25,29 @@ pub(crate) struct Known {
     pub(crate) closure: Option<Closure>,
     /// The compression that a plan beside it should be compared under.
     pub(crate) compression: Option<Compression>,
+    /// True where it was planned here, so that the plan options counted.
+    pub(crate) is_planned_here: bool,
+}
+
+/// How `diff` and `explain` take an image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) open: &'a OpenArgs,
+    /// For what is planned here; a plan and an image are as they are.
+    pub(crate) plan: &'a PlanOptions,
+    pub(crate) read_layers: bool,
 }
 
 /// Opens an image or plans one. `default_compression` is for what is planned here.
 pub(crate) fn read(
     image: &str,
-    args: &OpenArgs,
+    reading: Reading<'_>,
     default_compression: Compression,
-    read_layers: bool,
 ) -> Result<Known, CliError> {
+    let args = reading.open;
     if let Some(source) = open(image, args)? {
         let mut contents = ImageContents::of_stored(source.image());
-        if read_layers {
+        if reading.read_layers {
             read_unnamed(&*source, &mut contents)?;
         }
         return Ok(Known {
@@ -42,17 +55,30 @@ pub(crate) fn read(
             plan: None,
             closure: None,
             compression: compression_of(&*source),
+            is_planned_here: false,
         });
     }
-    let mut options = ImageOptions::default();
-    options.config.platform.clone_from(&args.platform);
-    let (plan, closure) = image::plan_with_closure(&Request {
+    let input = read_input(image)?;
+    let is_planned_here = !matches!(input, Input::Plan(_));
+    let options = ImageOptions {
+        plan: if is_planned_here {
+            reading.plan.clone()
+        } else {
+            PlanOptions::default()
+        },
+        config: ConfigOptions {
+            platform: args.platform.clone(),
+            ..ConfigOptions::default()
+        },
+    };
+    let request = Request {
         image,
         options: &options,
         name: None,
         default_compression,
         insecure: args.insecure,
-    })?;
+    };
+    let (plan, closure) = image::plan_input(input, &request)?;
     let contents = ImageContents::of_plan(&plan)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     Ok(Known {
@@ -60,7 +86,39 @@ pub(crate) fn read(
         compression: Some(plan.compression),
         plan: Some(plan),
         closure,
+        is_planned_here,
     })
+}
+
+/// Refuses plan options where nothing was planned that they could count for.
+pub(crate) fn check_options(
+    options: &PlanOptions,
+    read: &[(&str, &Known)],
+) -> Result<(), CliError> {
+    let compression = options.compression.map(|_| "--compression");
+    let Some(option) = options.deciding().or(compression) else {
+        return Ok(());
+    };
+    if read.iter().any(|(_, known)| known.is_planned_here) {
+        return Ok(());
+    }
+    let whats: Vec<String> = read
+        .iter()
+        .map(|(image, known)| {
+            let what = match known.plan {
+                Some(_) => "a plan",
+                None => "an image that exists already",
+            };
+            format!("`{image}` is {what}")
+        })
+        .collect();
+    Err(CliError::new(
+        ExitStatus::Usage,
+        format!("{option} has no meaning here: {}", whats.join(", ")),
+    )
+    .hint(
+        "plan options are for what is planned here: a closure, a specification or an installable",
+    ))
 }
 
 /// The default level of the kind that an image's layers are compressed with; the level itself is not recorded.
@@ -115,20 +173,29 @@ impl References {
     }
 }
 
-/// Takes the references from the closure that `--closure` names, where it does, else from the closure that was planned, else from Nix
-/// on this machine where it has all the paths.
-pub(crate) fn references(known: &mut Known, closure: Option<&str>) -> Result<References, CliError> {
+/// Takes the references from the closure that was planned, else from the one that `--closure` names, where it does, else from
+/// Nix on this machine where it has all the paths.
+pub(crate) fn references(
+    image: &str,
+    known: &mut Known,
+    closure: Option<&str>,
+) -> Result<References, CliError> {
+    if let Some(closure_of_image) = known.closure.take() {
+        if closure.is_some() {
+            text::warning(&format!(
+                "--closure is left out: `{image}` has references of its own"
+            ));
+        }
+        return Ok(References::Known(closure_of_image));
+    }
     if let Some(given) = closure {
         return match read_input(given)? {
-            Input::Closure(closure) => Ok(References::Known(closure)),
+            Input::Closure(closure) => Ok(check_closure(image, known, given, closure)),
             Input::Plan(_) | Input::Spec(..) => Err(CliError::new(
                 ExitStatus::Input,
                 format!("--closure: `{given}` is no closure, so it has no references"),
             )),
         };
-    }
-    if let Some(closure) = known.closure.take() {
-        return Ok(References::Known(closure));
     }
     let contents = &known.contents;
     let paths: Vec<String> = if contents.roots.is_empty() {
@@ -158,4 +225,26 @@ pub(crate) fn references(known: &mut Known, closure: Option<&str>) -> Result<Ref
             "Nix on this machine does not know its store paths".to_owned(),
         )),
     }
+}
+
+/// A closure without all paths of the image is the closure of something else, of an earlier version most likely. What it lacks
+/// would count as without references, and every package that was built again as a cause.
+fn check_closure(image: &str, known: &Known, given: &str, closure: Closure) -> References {
+    let contents = &known.contents;
+    let paths: BTreeSet<&StorePath> = contents.paths().map(|held| &held.path).collect();
+    let lacking: Vec<&StorePath> = paths
+        .iter()
+        .copied()
+        .filter(|path| closure.find(path).is_none())
+        .collect();
+    let Some(first) = lacking.first() else {
+        return References::Known(closure);
+    };
+    text::warning(&format!(
+        "--closure: `{given}` is not the closure of `{image}`: it lacks {} of {}, {} for one; going on without references",
+        lacking.len(),
+        text::count(paths.len(), "store path"),
+        contents.store_dir.display(first),
+    ));
+    References::Unknown(format!("`{given}` lacks some of its store paths"))
 }

@@ -31,14 +31,15 @@ pub(crate) struct Request<'a> {
 
 /// Plans the image that the command line asks for.
 pub(crate) fn plan(request: &Request<'_>) -> Result<Plan, CliError> {
-    plan_with_closure(request).map(|(plan, _)| plan)
+    plan_input(read_input(request.image)?, request).map(|(plan, _)| plan)
 }
 
-/// The same with the closure that was planned, which a plan that was read does not have.
-pub(crate) fn plan_with_closure(
+/// The same for an input that was read, with the closure that was planned, which a plan does not have.
+pub(crate) fn plan_input(
+    input: Input,
     request: &Request<'_>,
 ) -> Result<(Plan, Option<Closure>), CliError> {
-    let (mut plan, closure) = match read_input(request.image)? {
+    let (mut plan, closure) = match input {
         Input::Plan(plan) => (replan(*plan, request)?, None),
         Input::Closure(closure) => {
             plan_spec(Some(closure), ImageSpec::empty(), Path::new("."), request)?
@@ -64,16 +65,7 @@ pub(crate) fn plan_with_closure(
 /// A plan decides the layers already; what a container runs and how layers are compressed can still be changed.
 fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
     let options = &request.options.plan;
-    let decided = [
-        ("--root", !options.roots.is_empty()),
-        ("--max-layers", options.max_layers.is_some()),
-        ("--packer", options.packer.is_some()),
-        ("--catalog", options.catalog.is_some()),
-        ("--prior", options.prior.is_some()),
-        ("--volatile", !options.volatile.is_empty()),
-        ("--layer-format", options.layer_format.is_some()),
-    ];
-    if let Some((option, _)) = decided.into_iter().find(|(_, given)| *given) {
+    if let Some(option) = options.deciding() {
         return Err(CliError::new(
             ExitStatus::Usage,
             format!(

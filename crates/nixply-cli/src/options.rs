@@ -17,7 +17,7 @@ pub(crate) struct ImageOptions {
 }
 
 /// How an image is planned.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = "Plan options")]
 pub(crate) struct PlanOptions {
     /// Take only what is reachable from this store path (can be repeated)
@@ -127,6 +127,23 @@ pub(crate) struct StoreOptions {
     /// Where the store directory lies on this machine, if elsewhere
     #[arg(long, value_name = "DIR")]
     pub(crate) physical_store: Option<PathBuf>,
+}
+
+impl PlanOptions {
+    /// The first option that was given of those that decide the layers.
+    pub(crate) fn deciding(&self) -> Option<&'static str> {
+        let decided = [
+            ("--root", !self.roots.is_empty()),
+            ("--max-layers", self.max_layers.is_some()),
+            ("--packer", self.packer.is_some()),
+            ("--catalog", self.catalog.is_some()),
+            ("--prior", self.prior.is_some()),
+            ("--volatile", !self.volatile.is_empty()),
+            ("--layer-format", self.layer_format.is_some()),
+        ];
+        let (option, _) = decided.into_iter().find(|(_, given)| *given)?;
+        Some(option)
+    }
 }
 
 impl StoreOptions {

@@ -35,7 +35,8 @@ pub use compare::{
 };
 pub use contents::{HeldPath, ImageContents, LayerHolds, LayerOutline, SizeMeasure};
 pub use explain::{
-    ImageGraph, LayerExplanation, LayerWhy, PathQuery, Users, explain_layers, find_path,
+    ImageGraph, LayerExplanation, LayerWhy, MIN_HASH_DIGITS, PathQuery, Users, explain_layers,
+    find_path,
 };
 pub use finish::{DEFAULT_CREATED, finish, store_paths_of_history};
 pub use package::{Package, compare_versions};

@@ -1,10 +1,13 @@
 //! `nixply diff`: what an update moves, and which packages are behind it.
 
 mod describe;
+mod packing;
 mod report;
+mod title;
 
-use crate::contents::{self, Known, References, references};
+use crate::contents::{self, Known, Reading, References, references};
 use crate::error::{CliError, ExitStatus, output};
+use crate::options::PlanOptions;
 use crate::stored::OpenArgs;
 use crate::text;
 use nixply_image::{Comparison, SizeMeasure, compare};
@@ -12,6 +15,8 @@ use nixply_layer::Compression;
 use std::io::Write as _;
 
 /// Shows what an update moves, and which packages are behind it
+///
+/// The plan options are for NEW, and for OLD where it is no image and no plan: give what the image is pushed with.
 ///
 /// Exit codes: 0 whether or not the images differ; 1 with --exit-code, if they do; 5 if more would move than --max-push or
 /// --max-pull allow.
@@ -44,6 +49,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", value_parser = byte_count)]
     max_pull: Option<u64>,
     #[command(flatten)]
+    plan: PlanOptions,
+    #[command(flatten)]
     open: OpenArgs,
 }
 
@@ -59,11 +66,17 @@ struct Diff<'a> {
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let plain = Compression::default();
-    let old = contents::read(&args.old, &args.open, plain, args.read_layers)?;
+    let reading = Reading {
+        open: &args.open,
+        plan: &args.plan,
+        read_layers: args.read_layers,
+    };
+    let old = contents::read(&args.old, reading, plain)?;
     // What is planned here is compared as it would be pushed over the old image.
     let compression = old.compression.unwrap_or(plain);
-    let mut new = contents::read(&args.new, &args.open, compression, args.read_layers)?;
-    let references = references(&mut new, args.closure.as_deref())?;
+    let mut new = contents::read(&args.new, reading, compression)?;
+    contents::check_options(&args.plan, &[(&args.old, &old), (&args.new, &new)])?;
+    let references = references(&args.new, &mut new, args.closure.as_deref())?;
     let comparison = compare(&old.contents, &new.contents, references.closure());
     let diff = Diff {
         args,
@@ -98,7 +111,9 @@ fn verdict(diff: &Diff<'_>) -> Result<(), CliError> {
                 measure(diff.new.contents.measure),
                 text::size(limit),
             );
-            return Err(CliError::new(ExitStatus::Verification, message));
+            return Err(
+                CliError::new(ExitStatus::Verification, message).maybe_hint(packing::note(diff))
+            );
         }
     }
     if diff.args.exit_code && diff.differ() {

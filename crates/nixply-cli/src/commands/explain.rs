@@ -4,12 +4,13 @@ mod image;
 mod path;
 mod report;
 
-use crate::contents::{self, Known, References, references};
+use crate::contents::{self, Known, Reading, References, references};
 use crate::error::{CliError, ExitStatus, output};
+use crate::options::PlanOptions;
 use crate::stored::OpenArgs;
 use crate::text;
 use nixply_image::{
-    ImageGraph, LayerExplanation, LayerHolds, PathQuery, explain_layers, find_path,
+    ImageGraph, LayerExplanation, LayerHolds, MIN_HASH_DIGITS, PathQuery, explain_layers, find_path,
 };
 use nixply_layer::Compression;
 use nixply_store::StorePath;
@@ -21,7 +22,8 @@ use std::io::Write as _;
 pub(crate) struct Args {
     /// A plan, a `docker://REF`, an OCI layout, an archive, or whatever a plan can be made from
     image: String,
-    /// A store path of the image, or its name with or without hash and version
+    /// A store path of the image, its name with or without version, or the first 5 digits of its hash
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     path: Option<String>,
     /// The closure of IMAGE, for its references, where IMAGE is an image or a plan: a file, a store path or an installable
     #[arg(long, value_name = "CLOSURE")]
@@ -35,6 +37,8 @@ pub(crate) struct Args {
     /// Read layers that do not say which store paths they hold
     #[arg(long)]
     read_layers: bool,
+    #[command(flatten)]
+    plan: PlanOptions,
     #[command(flatten)]
     open: OpenArgs,
 }
@@ -50,9 +54,14 @@ struct Explained<'a> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
-    let plain = Compression::default();
-    let mut known = contents::read(&args.image, &args.open, plain, args.read_layers)?;
-    let references = references(&mut known, args.closure.as_deref())?;
+    let reading = Reading {
+        open: &args.open,
+        plan: &args.plan,
+        read_layers: args.read_layers,
+    };
+    let mut known = contents::read(&args.image, reading, Compression::default())?;
+    contents::check_options(&args.plan, &[(&args.image, &known)])?;
+    let references = references(&args.image, &mut known, args.closure.as_deref())?;
     let graph = references
         .closure()
         .map(|closure| ImageGraph::new(closure, &known.contents));
@@ -98,8 +107,9 @@ fn find(explained: &Explained<'_>, text: &str) -> Result<StorePath, CliError> {
             if paths.len() > MAX_LISTED {
                 let _ = write!(message, "\n  and {} more", paths.len() - MAX_LISTED);
             }
-            Err(CliError::new(ExitStatus::Input, message)
-                .hint("name one by its path, or by the first digits of its hash"))
+            Err(CliError::new(ExitStatus::Input, message).hint(format!(
+                "name one by its path, or by at least {MIN_HASH_DIGITS} digits of its hash"
+            )))
         }
         PathQuery::Unknown(near) => {
             let message = format!("the image has no store path `{}`", text::printable(text));
@@ -114,6 +124,8 @@ fn find(explained: &Explained<'_>, text: &str) -> Result<StorePath, CliError> {
                     "not every layer says which store paths it holds; --read-layers reads those that do not"
                         .to_owned(),
                 )
+            } else if text.len() < MIN_HASH_DIGITS {
+                Some(format!("of a hash, give at least {MIN_HASH_DIGITS} digits"))
             } else {
                 None
             };

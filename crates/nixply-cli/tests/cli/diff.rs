@@ -1,7 +1,7 @@
 //! `nixply diff`: closures, plans and images, and the exit codes that a CI asks for.
 
 use crate::support::Sandbox;
-use crate::weeks::{export, like_dockertools, like_nix2container, sandbox, unchanged};
+use crate::weeks::{base_name, export, like_dockertools, like_nix2container, sandbox, unchanged};
 use nixply_testkit::registry::RegistryProcess;
 use serde_json::{Value, json};
 
@@ -275,4 +275,172 @@ fn exit_codes_for_a_ci() {
     assert_eq!(code(&["--max-pull", "0"]).0, 5);
     let (status, stderr) = code(&["--max-pull", "1.5GiB"]);
     assert_eq!(status, 2, "{stderr}");
+}
+
+/// A catalog that knows what both weeks have in common.
+fn with_catalog() -> Sandbox {
+    let sandbox = sandbox();
+    let set = |name: &str| format!("/nix/store/{}", base_name(1, name));
+    let sets = json!({
+        "shell": [set("bash-5.2p26")],
+        "python": [set("python3-3.11.9"), set("bash-5.2p26")],
+        "data": [set("tzdata-2024a"), set("mailcap-2.1.54")],
+    });
+    sandbox.write("sets.json", &sets.to_string());
+    let catalog = [
+        "catalog",
+        "week1.json",
+        "--sets",
+        "sets.json",
+        "-o",
+        "c.json",
+    ];
+    sandbox.stdout(&catalog);
+    sandbox
+}
+
+#[test]
+fn new_is_planned_as_it_will_be_pushed() {
+    let sandbox = with_catalog();
+    let fleet = ["--catalog", "c.json", "--max-layers", "9"];
+    let plan = [&["plan", "week1.json", "-o", "fleet.plan"][..], &fleet];
+    sandbox.stdout(&plan.concat());
+    export(&sandbox, "fleet.plan", "image", unchanged);
+    let platform = ["--platform", "linux/amd64"];
+    for old in ["fleet.plan", "image", "week1.json"] {
+        let options = [&[old, "week1.json"][..], &platform, &fleet].concat();
+        let diff = diff_json(&sandbox, &options);
+        assert_eq!(diff["differ"], json!(false), "{old}: {diff}");
+        assert_eq!(diff["new"]["packer"]["name"], "fleet");
+        let alike = if old == "image" {
+            Value::Null
+        } else {
+            json!(true)
+        };
+        assert_eq!(diff["packed_alike"], alike, "{old}");
+    }
+}
+
+#[test]
+fn another_packer_is_told() {
+    let sandbox = with_catalog();
+    let fleet = ["--catalog", "c.json", "--max-layers", "9"];
+    let plan = [&["plan", "week1.json", "-o", "fleet.plan"][..], &fleet];
+    sandbox.stdout(&plan.concat());
+    export(&sandbox, "fleet.plan", "image", unchanged);
+    let diff = diff_json(&sandbox, &["fleet.plan", "week1.json"]);
+    assert_eq!(diff["packed_alike"], json!(false));
+    assert_eq!(diff["old"]["packer"]["max_layers"], 9);
+    let mut text = String::new();
+    for arguments in [
+        &["diff", "fleet.plan", "week1.json", "--max-pull", "1KiB"][..],
+        &["diff", "image", "week1.json", "--platform", "linux/amd64"],
+    ] {
+        text.push_str(&sandbox.show(arguments));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+    // Who gave options knows of them.
+    let given = sandbox.stdout(&["diff", "image", "week1.json", "--packer", "size"]);
+    assert!(!given.contains("note:"), "{given}");
+}
+
+#[test]
+fn plan_options_are_for_what_is_planned_here() {
+    let sandbox = with_catalog();
+    sandbox.stdout(&["plan", "week1.json", "-o", "one.plan"]);
+    export(&sandbox, "week1.json", "image", unchanged);
+    let mut text = String::new();
+    for arguments in [
+        &["diff", "image", "one.plan", "--catalog", "c.json"][..],
+        &["explain", "one.plan", "--max-layers", "3"],
+        &["explain", "image", "--compression", "zstd"],
+    ] {
+        text.push_str(&sandbox.show(arguments));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_closure_of_something_else_has_no_references_of_new() {
+    let sandbox = sandbox();
+    for week in ["week1", "week2"] {
+        let plan = format!("{week}.plan");
+        sandbox.stdout(&["plan", &format!("{week}.json"), "-o", &plan]);
+    }
+    let plans = ["week1.plan", "week2.plan"];
+    let without = diff_json(&sandbox, &plans);
+    let wrong = [
+        &["diff", "--json"][..],
+        &plans,
+        &["--closure", "week1.json"],
+    ]
+    .concat();
+    let output = sandbox.run(&wrong);
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        format!(
+            "warning: --closure: `week1.json` is not the closure of `week2.plan`: it lacks 16 of 20 store paths, \
+             /nix/store/{} for one; going on without references\n",
+            base_name(2, "glibc-2.40-36")
+        )
+    );
+    assert_eq!(
+        serde_json::from_slice::<Value>(&output.stdout).unwrap(),
+        without
+    );
+    assert_eq!(without["references_known"], json!(false));
+    // A closure knows its own references.
+    let own = ["diff", "--json", "week1.json", "week2.json"];
+    let output = sandbox.run(&[&own[..], &["--closure", "week1.json"]].concat());
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "warning: --closure is left out: `week2.json` has references of its own\n"
+    );
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        sandbox.stdout(&own)
+    );
+}
+
+#[test]
+fn unrelated_images_and_long_names() {
+    let sandbox = sandbox();
+    let record = |digit: &str, name: &str| {
+        json!({
+            "path": format!("/nix/store/{}-{name}", digit.repeat(32)),
+            "narHash": format!("sha256:{}", digit.repeat(64)),
+            "narSize": 1_000_000, "references": [], "valid": true,
+        })
+    };
+    let old = [
+        record("1", "libsasl2-modules-database-2.1.28+dfsg-10"),
+        record(
+            "2",
+            "a-hook-with-a-name-that-is-longer-than-any-table-has-room-for-1.0",
+        ),
+    ];
+    let new = [
+        record("3", "libsasl2-modules-database-2.1.28+dfsg-10+deb12u1"),
+        record(
+            "4",
+            "a-hook-with-a-name-that-is-longer-than-any-table-has-room-for-1.0",
+        ),
+    ];
+    sandbox.write("old.json", &json!(old).to_string());
+    sandbox.write("new.json", &json!(new).to_string());
+    let mut text = String::new();
+    for arguments in [
+        &["diff", "old.json", "new.json"][..],
+        &["diff", "old.json", "new.json", "--max-layers", "1"],
+        &["diff", "week1.json", "old.json"],
+        &["diff", "week1.json", "old.json", "--all"],
+    ] {
+        text.push_str(&sandbox.show(arguments));
+        text.push('\n');
+    }
+    let wide = text.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None);
+    insta::assert_snapshot!(text);
 }

@@ -52,7 +52,9 @@ fn names_that_fit_no_path_or_several() {
     let both = [old.trim_end_matches(']'), ",", new.trim_start_matches('[')].concat();
     sandbox.write("both.json", &both);
     let mut text = String::new();
-    for name in ["openssl", "opensl", "firefox"] {
+    for name in [
+        "openssl", "opensl", "firefox", "b1b1", "b1b1b", "zlib-1.3", "zlib-1.2", "",
+    ] {
         text.push_str(&sandbox.show(&["explain", "both.json", name]));
         text.push('\n');
     }
@@ -128,4 +130,51 @@ fn layers_that_say_nothing_are_read_when_asked() {
     );
     assert_eq!(explained["nar_size_bytes"], json!(129_240));
     assert_eq!(explained["chains"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_closure_has_its_own_references() {
+    let sandbox = sandbox();
+    let own = sandbox.stdout(&["explain", "week2.json", "zlib"]);
+    let given = ["explain", "week2.json", "zlib", "--closure", "week1.json"];
+    assert_eq!(sandbox.stdout(&given), own);
+    assert!(own.contains("(root)"), "{own}");
+    // What the wrong closure says of a plan is not taken for the truth, either.
+    sandbox.stdout(&["plan", "week2.json", "-o", "week2.plan"]);
+    let wrong = sandbox.run(&["explain", "week2.plan", "zlib", "--closure", "week1.json"]);
+    let (stdout, stderr) = (
+        String::from_utf8(wrong.stdout).unwrap(),
+        String::from_utf8(wrong.stderr).unwrap(),
+    );
+    assert!(stdout.contains("`week1.json` lacks some"), "{stdout}");
+    assert!(stderr.starts_with("warning: --closure: "), "{stderr}");
+}
+
+#[test]
+fn layers_are_explained_as_they_will_be_pushed() {
+    let sandbox = sandbox();
+    let options = ["--packer", "size", "--max-layers", "3"];
+    let plan = [&["plan", "week1.json", "-o", "size.plan"][..], &options];
+    sandbox.stdout(&plan.concat());
+    let json = |arguments: &[&str]| -> Value {
+        let text = sandbox.stdout(&[&["explain", "--json"][..], arguments].concat());
+        serde_json::from_str(&text).unwrap()
+    };
+    let on_the_fly = json(&[&["week1.json"][..], &options].concat());
+    let planned = json(&["size.plan", "--closure", "week1.json"]);
+    assert_eq!(on_the_fly["layers"], planned["layers"]);
+    assert_eq!(on_the_fly["packer"], planned["packer"]);
+}
+
+#[test]
+fn a_long_package_line_is_wrapped() {
+    let sandbox = sandbox();
+    let name = format!("a-long-name-{}-1.0", "x".repeat(50));
+    let path = format!("/nix/store/{}-{name}", "1".repeat(32));
+    let closure = json!([{
+        "path": path, "narHash": format!("sha256:{}", "1".repeat(64)),
+        "narSize": 1_000_000, "references": [], "valid": true,
+    }]);
+    sandbox.write("long.json", &closure.to_string());
+    assert_narrow(&sandbox.stdout(&["explain", "long.json", &path]));
 }

@@ -7,6 +7,10 @@ use nixply_store::StorePath;
 /// How many names are suggested for one that nothing has.
 const MAX_SUGGESTIONS: usize = 5;
 
+/// The fewest digits that stand for a hash. No word of five letters is likely to be the beginning of one by chance: of a
+/// thousand paths, with one in 30 000.
+pub const MIN_HASH_DIGITS: usize = 5;
+
 /// What a name stands for in an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathQuery {
@@ -19,7 +23,8 @@ pub enum PathQuery {
 }
 
 /// Finds the path that a text means: an absolute path in or below the store directory, a base name, the beginning of a
-/// hash part (at least 7 digits, as git does it), a name with its version, or a package's name.
+/// hash part (at least [`MIN_HASH_DIGITS`]), a name with its version, a package's name, or that with the beginning of a
+/// version.
 #[must_use]
 pub fn find_path(contents: &ImageContents, text: &str) -> PathQuery {
     let mut paths: Vec<&StorePath> = contents.paths().map(|held| &held.path).collect();
@@ -30,11 +35,18 @@ pub fn find_path(contents: &ImageContents, text: &str) -> PathQuery {
         .and_then(|rest| rest.strip_prefix('/'))
         .map(|rest| rest.split('/').next().unwrap_or(rest));
     let text = base_name.unwrap_or(text).trim_end_matches('/');
-    let ways: [&dyn Fn(&StorePath) -> bool; 4] = [
+    let wanted = Package::of_name(text);
+    let ways: [&dyn Fn(&StorePath) -> bool; 5] = [
         &|path| path.base_name() == text,
         &|path| path.name() == text,
         &|path| Package::of_name(path.name()).name == text,
-        &|path| text.len() >= 7 && path.base_name().starts_with(text),
+        &|path| text.len() >= MIN_HASH_DIGITS && path.base_name().starts_with(text),
+        &|path| {
+            let package = Package::of_name(path.name());
+            !wanted.version.is_empty()
+                && package.name == wanted.name
+                && package.version.starts_with(&wanted.version)
+        },
     ];
     for is_meant in ways {
         let found: Vec<&StorePath> = paths

@@ -9,7 +9,7 @@
 mod find;
 mod graph;
 
-pub use find::{PathQuery, find_path};
+pub use find::{MIN_HASH_DIGITS, PathQuery, find_path};
 pub use graph::{ImageGraph, Users};
 
 use crate::contents::{ImageContents, LayerHolds, LayerOutline};

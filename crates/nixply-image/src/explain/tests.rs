@@ -167,6 +167,9 @@ fn paths_are_found_by_all_their_names() {
         (format!("/nix/store/{zeros}-app-1/bin/app"), "0"),
         (format!("{zeros}-app-1"), "0"),
         ("0000000".to_owned(), "0"),
+        ("00000".to_owned(), "0"),
+        ("glibc-2".to_owned(), "3"),
+        ("openssl-1.".to_owned(), "5"),
         ("glibc".to_owned(), "3"),
         ("glibc-2.39".to_owned(), "3"),
         ("openssl-1.1".to_owned(), "5"),
@@ -194,6 +197,8 @@ fn near_names_are_suggested() {
             "/nix/store/zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz-glibc-2.40",
             &["glibc"],
         ),
+        ("glibc-3", &["glibc"]),
+        ("0000", &[]),
         ("firefox", &[]),
         ("", &[]),
     ] {

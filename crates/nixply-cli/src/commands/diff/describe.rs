@@ -1,6 +1,7 @@
 //! The comparison as people read it, in 80 columns.
 
-use super::{Diff, measure};
+use super::title::{short_title, title};
+use super::{Diff, measure, packing};
 use crate::columns::{COLUMNS, fit, shorten, wrap};
 use crate::text;
 use nixply_image::{Change, ChangeKind, Identity, LayerComparison, LayerFate, LayerHolds};
@@ -105,44 +106,53 @@ fn summary(diff: &Diff<'_>) -> String {
 /// What is behind the layers that move: a line each, the one that touches most bytes first.
 fn causes(diff: &Diff<'_>, text: &mut String) {
     let comparison = diff.comparison;
-    let causes: Vec<&Change> = comparison
+    // What went with a layer that went touches nothing: a line for all of it.
+    let (gone, causes): (Vec<&Change>, Vec<&Change>) = comparison
         .changes
         .iter()
         .filter(|change| change.is_cause())
-        .collect();
-    let Some(first) = causes.first() else {
-        return;
-    };
-    let _ = writeln!(
-        text,
-        "\n{} touches {}, {}.\n",
-        title(first),
-        text::count(first.touched_layers, "layer"),
-        text::size(first.touched_bytes),
-    );
-    let heading = if diff.comparison.references_known {
-        "behind it"
-    } else {
-        "changed"
-    };
-    let shown = limit(diff, causes.len(), MAX_CAUSES);
-    let rows: Vec<Vec<String>> = causes[..shown]
-        .iter()
-        .map(|change| {
-            vec![
-                short_title(change, COLUMNS - 30),
-                change.touched_layers.to_string(),
-                text::size(change.touched_bytes),
-                text::size(change.alone_bytes),
-            ]
-        })
-        .collect();
-    text.push_str(&text::table(
-        &[heading, "layers", "touched", "alone"],
-        &[1, 2, 3],
-        &rows,
-    ));
-    and_more(causes.len() - shown, text);
+        .partition(|change| change.kind == ChangeKind::Removed && change.touched_layers == 0);
+    if let Some(first) = causes.first() {
+        let sentence = format!(
+            "{} touches {}, {}.",
+            title(first),
+            text::count(first.touched_layers, "layer"),
+            text::size(first.touched_bytes),
+        );
+        let heading = if diff.comparison.references_known {
+            "behind it"
+        } else {
+            "changed"
+        };
+        let shown = limit(diff, causes.len(), MAX_CAUSES);
+        let rows: Vec<Vec<String>> = causes[..shown]
+            .iter()
+            .map(|change| {
+                vec![
+                    short_title(change, COLUMNS - 30),
+                    change.touched_layers.to_string(),
+                    text::size(change.touched_bytes),
+                    text::size(change.alone_bytes),
+                ]
+            })
+            .collect();
+        let table = text::table(&[heading, "layers", "touched", "alone"], &[1, 2, 3], &rows);
+        let _ = write!(text, "\n{}\n{table}", wrap(&sentence, COLUMNS));
+        and_more(causes.len() - shown, text);
+    }
+    if !gone.is_empty() {
+        let label = "removed, in no layer that moves: ";
+        let names: Vec<String> = gone
+            .iter()
+            .map(|change| version_title(&change.name, change.old_version.as_deref()))
+            .collect();
+        let names = if diff.args.all {
+            names.join(", ")
+        } else {
+            fit(&names, COLUMNS - label.len())
+        };
+        let _ = write!(text, "\n{}", wrap(&format!("{label}{names}"), COLUMNS));
+    }
 }
 
 fn rebuilt(diff: &Diff<'_>, text: &mut String) {
@@ -174,8 +184,10 @@ fn rebuilt(diff: &Diff<'_>, text: &mut String) {
             .map(|idx| comparison.changes[*idx].name.clone())
             .collect();
         let name = version_title(&change.name, change.new_version.as_deref());
+        let name = shorten(&name, COLUMNS / 2);
         let width = COLUMNS.saturating_sub(name.chars().count() + 6);
-        let _ = writeln!(text, "  {name} <- {}", fit(&because, width));
+        let because = shorten(&fit(&because, width), width);
+        let _ = writeln!(text, "  {name} <- {because}");
     }
     and_more(rebuilt.len() - shown, text);
 }
@@ -217,13 +229,13 @@ fn layers(diff: &Diff<'_>, text: &mut String) {
 
 fn what_moves(diff: &Diff<'_>, idx: usize, layer: &LayerComparison, width: usize) -> String {
     let outline = &diff.new.contents.layers[idx];
-    let titles: Vec<String> = layer
+    let changes: Vec<&Change> = layer
         .changes
         .iter()
-        .map(|idx| short_title(&diff.comparison.changes[*idx], width))
+        .map(|idx| &diff.comparison.changes[*idx])
         .collect();
     match (layer.fate, &outline.holds) {
-        _ if !titles.is_empty() => fit(&titles, width),
+        _ if !changes.is_empty() => titles(&changes, width),
         (LayerFate::Recompressed, _) => "the same files, compressed otherwise".to_owned(),
         (LayerFate::Remade, _) => "the same store paths in other bytes".to_owned(),
         (_, LayerHolds::RootFiles(_)) => "root files".to_owned(),
@@ -234,8 +246,29 @@ fn what_moves(diff: &Diff<'_>, idx: usize, layer: &LayerComparison, width: usize
     }
 }
 
+/// The first changes, and how many there are more.
+fn titles(changes: &[&Change], width: usize) -> String {
+    let titles: Vec<String> = changes.iter().map(|change| title(change)).collect();
+    let text = fit(&titles, width);
+    if text.chars().count() <= width {
+        return text;
+    }
+    let Some((first, others)) = changes.split_first() else {
+        return text;
+    };
+    let tail = match others.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!(
+        "{}{tail}",
+        short_title(first, width.saturating_sub(tail.len()))
+    )
+}
+
 fn notes(diff: &Diff<'_>, text: &mut String) {
     let mut notes = Vec::new();
+    notes.extend(packing::note(diff).map(|note| format!("note: {note}")));
     if let Some(why) = diff.references.why_unknown()
         && diff
             .comparison
@@ -260,47 +293,6 @@ fn notes(diff: &Diff<'_>, text: &mut String) {
     for note in notes {
         text.push('\n');
         text.push_str(&wrap(&note, COLUMNS));
-    }
-}
-
-/// `glibc 2.39 -> 2.40`, `bash 5.2 rebuilt`, `app 1 added`.
-fn title(change: &Change) -> String {
-    let version = change
-        .new_version
-        .as_deref()
-        .or(change.old_version.as_deref());
-    let mut text = match (change.kind, &change.old_version, &change.new_version) {
-        (ChangeKind::Version, old, new) => format!(
-            "{} {} -> {}",
-            change.name,
-            old.as_deref().unwrap_or("(none)"),
-            new.as_deref().unwrap_or("(none)")
-        ),
-        (kind, ..) => {
-            let what = match kind {
-                ChangeKind::Added => "added",
-                ChangeKind::Removed => "removed",
-                ChangeKind::Remade => "not reproduced",
-                _ => "rebuilt",
-            };
-            format!("{} {what}", version_title(&change.name, version))
-        }
-    };
-    let n_paths = change.new_paths.len().max(change.old_paths.len());
-    if n_paths > 1 {
-        let _ = write!(text, " ({n_paths} paths)");
-    }
-    text
-}
-
-/// A title in so many columns: the old version is what a reader can miss first.
-fn short_title(change: &Change, width: usize) -> String {
-    let text = title(change);
-    match &change.new_version {
-        Some(new) if change.kind == ChangeKind::Version && text.chars().count() > width => {
-            shorten(&format!("{} -> {new}", change.name), width)
-        }
-        _ => shorten(&text, width),
     }
 }
 

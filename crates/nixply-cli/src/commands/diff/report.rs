@@ -1,10 +1,11 @@
 //! The comparison as JSON: `nixply.diff/1` (`docs/reading-plans.md`).
 
 use super::Diff;
+use super::packing::{packed_alike, packer};
 use crate::contents::Known;
 use crate::error::{CliError, ExitStatus};
 use nixply_image::{
-    Change, ChangeKind, Identity, LayerComparison, LayerFate, SizeMeasure, Traffic,
+    Change, ChangeKind, Identity, LayerComparison, LayerFate, PackerRecord, SizeMeasure, Traffic,
 };
 use nixply_store::{StoreDir, StorePath};
 use serde::Serialize;
@@ -16,6 +17,7 @@ struct Report<'a> {
     differ: bool,
     old: Side<'a>,
     new: Side<'a>,
+    packed_alike: Option<bool>,
     identity: &'static str,
     references_known: bool,
     paths_known: bool,
@@ -34,6 +36,7 @@ struct Report<'a> {
 struct Side<'a> {
     image: &'a str,
     digest: Option<String>,
+    packer: Option<&'a PackerRecord>,
     sizes: &'static str,
     layers: usize,
     size_bytes: u64,
@@ -88,6 +91,7 @@ pub(super) fn json(diff: &Diff<'_>) -> Result<String, CliError> {
         differ: diff.differ(),
         old: side(&diff.args.old, diff.old),
         new: side(&diff.args.new, diff.new),
+        packed_alike: packed_alike(diff),
         identity: match comparison.identity {
             Identity::Digest => "digest",
             Identity::Key => "key",
@@ -135,11 +139,12 @@ pub(super) fn json(diff: &Diff<'_>) -> Result<String, CliError> {
     Ok(text + "\n")
 }
 
-fn side<'a>(image: &'a str, known: &Known) -> Side<'a> {
+fn side<'a>(image: &'a str, known: &'a Known) -> Side<'a> {
     let contents = &known.contents;
     Side {
         image,
         digest: contents.digest.map(|digest| digest.to_string()),
+        packer: packer(known),
         sizes: match contents.measure {
             SizeMeasure::NarSize => "nar",
             SizeMeasure::StoredSize => "stored",

@@ -15,15 +15,10 @@ pub(super) fn describe(explained: &Explained<'_>, path: &StorePath) -> String {
     let contents = &explained.known.contents;
     let size = explained.nar_size_bytes(path);
     let mut text = format!("{}\n", contents.store_dir.display(path));
-    let _ = writeln!(
-        text,
-        "package  {}{}",
-        title(path),
-        size.map_or(String::new(), |bytes| format!(
-            ", {} of NAR",
-            text::size(bytes)
-        ))
-    );
+    let size = size.map_or(String::new(), |bytes| {
+        format!(", {} of NAR", text::size(bytes))
+    });
+    text.push_str(&labelled("package", &format!("{}{size}", title(path))));
     for (idx, outline) in contents.layers.iter().enumerate() {
         if outline.paths().iter().any(|held| held.path == *path) {
             place(explained, idx, path, &mut text);
