@@ -110,30 +110,41 @@ impl Report {
         }
     }
 
-    /// The numbers of layers that were compared, in the order of the runs.
+    /// The numbers of layers that were compared, in the order of the runs; one without a limit where no run has any.
     #[must_use]
-    pub fn limits(&self) -> Vec<usize> {
+    pub fn limits(&self) -> Vec<Option<usize>> {
         let mut limits = Vec::new();
-        for limit in self.runs.iter().filter_map(|run| run.max_layers) {
-            if !limits.contains(&limit) {
+        for limit in self.runs.iter().map(|run| run.max_layers) {
+            if limit.is_some() && !limits.contains(&limit) {
                 limits.push(limit);
             }
+        }
+        if limits.is_empty() && !self.runs.is_empty() {
+            limits.push(None);
         }
         limits
     }
 
     /// The runs with so many layers, and those without a limit.
     #[must_use]
-    pub fn runs_of(&self, limit: usize) -> Vec<&Run> {
+    pub fn runs_of(&self, limit: Option<usize>) -> Vec<&Run> {
         let mut runs: Vec<&Run> = Vec::new();
         for run in &self.runs {
-            let fits = run.max_layers.is_none_or(|max_layers| max_layers == limit);
+            let fits = run.max_layers.is_none() || run.max_layers == limit;
             // A planner without a limit may have run once for each number of layers, always with the same result.
             if fits && !runs.iter().any(|other| other.planner == run.planner) {
                 runs.push(run);
             }
         }
         runs
+    }
+
+    /// Whether any image was deployed with nothing but its own paths renewed: one that is used as it is and has several
+    /// roots has none of its own.
+    #[must_use]
+    pub fn has_deploys(&self) -> bool {
+        let deploys = self.runs.iter().map(|run| run.total.deploy.bound_bytes);
+        deploys.max().unwrap_or(0) > 0
     }
 
     /// The report as JSON, with a newline at its end.

@@ -63,7 +63,7 @@ fn without_times(text: &str) -> String {
     let mut lines = String::new();
     for line in text.lines() {
         let last = line.rsplit(' ').next().unwrap_or_default();
-        let is_time = line.contains(" MB ") && last.contains('.');
+        let is_time = line.contains(" MB ") && last.parse::<f64>().is_ok();
         let end = line.len() - if is_time { last.len() } else { 0 };
         let time = if is_time { "[MS]" } else { "" };
         let _ = writeln!(lines, "{}{time}", &line[..end]);
@@ -200,6 +200,26 @@ fn wrong_fleets_and_words() {
         "{\"schema\": \"nixply.fleet/2\", \"paths\": [], \"pins\": []}",
     );
     sandbox.write("nothing.txt", "# nothing\n");
+    for folder in ["no-sets", "no-closure", "mixed"] {
+        std::fs::create_dir(sandbox.path(folder)).unwrap();
+    }
+    let copy = |from: &str, to: &str| {
+        std::fs::copy(sandbox.path(from), sandbox.path(to)).unwrap();
+    };
+    copy("fleet/2026-01-05.json", "no-sets/2026-01-05.json");
+    copy(
+        "fleet/2026-01-05.images.json",
+        "no-closure/2026-01-05.images.json",
+    );
+    for file in ["2026-01-05.json", "2026-01-05.images.json", "projects.json"] {
+        copy(&format!("fleet/{file}"), &format!("mixed/a-{file}"));
+    }
+    copy("fleet/2026-01-05.json", "mixed/b-2026-01-05.json");
+    copy("fleet/projects.json", "mixed/projects.json");
+    sandbox.write(
+        "mixed/b-2026-01-05.images.json",
+        &format!("{{\"other\": [\"/nix/store/{REDIS}\"]}}"),
+    );
     let mut text = String::new();
     for words in [
         &["empty"][..],
@@ -211,9 +231,100 @@ fn wrong_fleets_and_words() {
         &["closure.json", "--rev", "main"],
         &["--list", "nothing.txt"],
         &["fleet", "--max-layers", "0"],
+        &["fleet", "--projects", "4"],
+        &["fleet", "--draw", "none", "--projects", "4"],
+        &["fleet", "--draw", "3", "--projects", "0"],
+        &["fleet", "--level", "99"],
+        &["fleet", "--json", "-", "--html", "-"],
+        &["closure.json", "closure.json"],
+        &["closure.json", "fleet"],
+        &["fleet", "--list", "nothing.txt"],
+        &["no-sets"],
+        &["no-closure"],
+        &["mixed"],
     ] {
         text.push_str(&sandbox.show(&[&["bench", "reuse"], words].concat()));
         text.push('\n');
     }
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_first_draw_is_the_one_of_the_least_number() {
+    let sandbox = sandbox();
+    let draw = |name: &str, bytes: u64| {
+        format!(r#""{name}": {{"shop": {{"sets": ["web"], "app_nar_size_bytes": {bytes}}}}}"#)
+    };
+    sandbox.write(
+        "fleet/projects.json",
+        &format!("{{{}, {}}}", draw("draw-11", 1), draw("draw-7", 2)),
+    );
+    let text = sandbox.stdout(&["bench", "reuse", "fleet", "--packer", "solo"]);
+    assert!(
+        text.starts_with("fleet, draw-7 (the first of 2 draws): 3 pins, "),
+        "{text}"
+    );
+    let named = [
+        "bench", "reuse", "fleet", "--packer", "solo", "--draw", "draw-11",
+    ];
+    let text = sandbox.stdout(&named);
+    assert!(text.starts_with("fleet, draw-11: 3 pins, "), "{text}");
+}
+
+#[test]
+fn a_packer_without_a_limit_stands_alone() {
+    let sandbox = sandbox();
+    let arguments = [
+        "bench",
+        "reuse",
+        "fleet",
+        "--packer",
+        "per-path",
+        "--max-layers",
+        "2",
+    ];
+    insta::assert_snapshot!(without_times(&sandbox.show(&arguments)));
+    let html = sandbox.stdout(&[&arguments[..], &["--html", "-"]].concat());
+    assert!(html.contains("<h2 id=\"kall\">Without a limit of layers</h2>"));
+}
+
+#[test]
+fn standard_output_takes_one_document() {
+    let sandbox = sandbox();
+    let stdout = |arguments: &[&str]| {
+        let short = ["bench", "reuse", "fleet", "--packer", "solo"];
+        sandbox.stdout(&[&short, arguments].concat())
+    };
+    assert!(stdout(&["--html", "-"]).starts_with("<!doctype html>"));
+    let json = stdout(&["--json", "-", "--html", "page.html"]);
+    assert!(
+        json.starts_with("{\n  \"schema\": \"nixply.reuse/1\""),
+        "{json}"
+    );
+    assert!(sandbox.path("page.html").is_file() && !sandbox.path("-").exists());
+    assert!(stdout(&["--save", "-"]).starts_with("{\"schema\":\"nixply.fleet/1\""));
+}
+
+#[test]
+fn several_roots_have_no_deploys() {
+    let sandbox = sandbox();
+    sandbox.write(
+        "two.json",
+        &format!(
+            "[{}, {}]",
+            hashed(&record(LIBC, 30_000_000, &[])),
+            hashed(&record(REDIS, 12_000_000, &[]))
+        ),
+    );
+    let text = sandbox.stdout(&["bench", "reuse", "two.json", "--packer", "solo"]);
+    assert!(
+        text.contains("\n1 image, no deploys; bytes are NAR sizes\n"),
+        "{text}"
+    );
+}
+
+/// The record with the NAR hash that a closure file needs.
+fn hashed(record: &str) -> String {
+    let hash = format!("\"narHash\": \"sha256-{}=\", ", "A".repeat(43));
+    record.replacen('{', &format!("{{{hash}"), 1)
 }

@@ -30,12 +30,16 @@ pub(super) fn section(report: &Report, runs: &[&Run]) -> String {
     };
     let charts = [
         Chart {
-            title: "Pushed to the registry, all pins but the first".to_owned(),
+            title: if report.pins.len() > 1 {
+                "Pushed to the registry, all pins but the first".to_owned()
+            } else {
+                "Pushed to the registry".to_owned()
+            },
             explanation: "Layers that the registry did not have.",
             moved: &|run| run.total.push,
         },
         Chart {
-            title: "One update of one image".to_owned(),
+            title: "One pull of one image, an update".to_owned(),
             explanation: "What a host pulls that has the image's version of the pin before, on average.",
             moved: &|run| mean(run.total.pull, updates),
         },

@@ -20,17 +20,22 @@ pub(super) fn section(report: &Report, runs: &[&Run]) -> String {
         }
     }
     let rows: String = runs.iter().map(|run| row(run)).collect();
-    let first = report.pins.first().map_or("", |pin| pin.name.as_str());
+    let first = match report.pins.as_slice() {
+        [first, _, ..] => format!(
+            " The push leaves out the first pin, {}.",
+            escape(&first.name)
+        ),
+        _ => String::new(),
+    };
     format!(
         "<section>\n<h3>All figures</h3>\n\
-         <p>Bytes moved as a multiple of one layer per path. Behind them, the megabytes that move again, on average of an \
-         image, when it gets a new leaf. The push leaves out the first pin, {}.</p>\n\
+         <p>Bytes moved as a multiple of one layer per path. Behind them, the megabytes (MB) that move again, on average of an \
+         image, when it gets a new leaf.{first}</p>\n\
          <div class=\"scroll\"><table class=\"figures\">\n<thead><tr><th scope=\"col\">packer</th>\
-         <th scope=\"col\">push</th><th scope=\"col\">update</th><th scope=\"col\">cross</th><th scope=\"col\">deploy</th>\
+         <th scope=\"col\">push</th><th scope=\"col\">pull</th><th scope=\"col\">cross</th><th scope=\"col\">deploy</th>\
          <th scope=\"col\">chain</th><th scope=\"col\">deploy, chain</th>{leaves}<th scope=\"col\">layers, most</th>\
          <th scope=\"col\">mean</th><th scope=\"col\">ms a plan</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n\
-         </section>\n",
-        escape(first)
+         </section>\n"
     )
 }
 

@@ -18,7 +18,7 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Bytes in the largest binary unit that leaves at least 1, with three digits: `1.43 GiB`, `40.8 GiB`, `188 GiB`.
+/// Bytes in the largest unit that leaves at least 1, with three digits: `1.43 GB`, `40.8 GB`, `188 GB`.
 pub(super) fn size(bytes: u64) -> String {
     let (unit_bytes, unit) = super::scale::unit(bytes);
     if unit_bytes == 1 {
@@ -82,12 +82,12 @@ mod tests {
     fn sizes_have_three_digits() {
         for (bytes, text) in [
             (0, "0 B"),
-            (1023, "1023 B"),
-            (1536, "1.50 KiB"),
-            (41 << 28, "10.3 GiB"),
-            (188 << 30, "188 GiB"),
-            (1023 << 20, "1023 MiB"),
-            (u64::MAX, "16.0 EiB"),
+            (999, "999 B"),
+            (1500, "1.50 kB"),
+            (10_250_000_000, "10.3 GB"),
+            (188_000_000_000, "188 GB"),
+            (999_400_000, "999 MB"),
+            (u64::MAX, "18.4 EB"),
         ] {
             assert_eq!(size(bytes), text);
         }

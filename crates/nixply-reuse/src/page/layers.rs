@@ -17,7 +17,7 @@ const ROW: u64 = 280;
 const TOP: u64 = 300;
 const MOST_RADIUS: u64 = 130;
 
-pub(super) fn section(report: &Report, runs: &[&Run], limit: usize) -> String {
+pub(super) fn section(report: &Report, runs: &[&Run], id: &str) -> String {
     if report.pins.len() < 2 {
         return String::new();
     }
@@ -31,7 +31,7 @@ pub(super) fn section(report: &Report, runs: &[&Run], limit: usize) -> String {
         let open = if idx == 0 { " open" } else { "" };
         let _ = writeln!(
             text,
-            "<details name=\"layers{limit}\"{open}>\n<summary><b>{}</b> {} again in updates</summary>\n{}</details>",
+            "<details name=\"layers{id}\"{open}>\n<summary><b>{}</b> {} again in updates</summary>\n{}</details>",
             escape(&run.planner),
             size(again(run)),
             chart(report, run)

@@ -25,17 +25,22 @@ pub fn page(report: &Report) -> String {
     let limits = report.limits();
     let mut body = intro(report);
     if limits.len() > 1 {
-        body.push_str(&sweep::section(report, &limits));
+        let numbers: Vec<usize> = limits.iter().flatten().copied().collect();
+        body.push_str(&sweep::section(report, &numbers));
     }
     for &limit in &limits {
         let runs = report.runs_of(limit);
+        let (id, title) = match limit {
+            Some(limit) => (limit.to_string(), format!("At most {limit} layers")),
+            None => ("all".to_owned(), "Without a limit of layers".to_owned()),
+        };
         let _ = writeln!(
             body,
-            "<h2 id=\"k{limit}\">At most {limit} layers</h2>\n{}{}{}{}",
+            "<h2 id=\"k{id}\">{title}</h2>\n{}{}{}{}",
             figures::section(report, &runs),
             bars::section(report, &runs),
             weeks::section(report, &runs),
-            layers::section(report, &runs, limit),
+            layers::section(report, &runs, &id),
         );
     }
     body.push_str(&how_to_read(report));
@@ -75,15 +80,19 @@ fn intro(report: &Report) -> String {
         " Packers were not told which paths are an image's own."
     };
     let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let deploys = if report.has_deploys() {
+        format!("{} of each image a pin", plural(report.deploys, "deploy"))
+    } else {
+        "no deploys".to_owned()
+    };
     let mut text = format!(
         "<header>\n<p class=\"kicker\">nixply bench reuse</p>\n<h1>What a fleet moves</h1>\n\
-         <p class=\"lead\">{}: {span}, {}, {} of each image a pin. {bytes}{own}</p>\n",
+         <p class=\"lead\">{}: {span}, {}, {deploys}. {bytes}{own}</p>\n",
         escape(&report.title),
         plural(report.images.len(), "image"),
-        plural(report.deploys, "deploy"),
     );
-    if let Some(most) = report.limits().into_iter().max() {
-        text.push_str(&headline(&report.runs_of(most), most));
+    if let Some(most) = report.limits().into_iter().flatten().max() {
+        text.push_str(&headline(&report.runs_of(Some(most)), most));
     }
     text.push_str("</header>\n");
     text
@@ -142,11 +151,11 @@ fn how_to_read(report: &Report) -> String {
          with one that was not.</dd>\n\
          <dt>Push</dt><dd>Layers that the registry does not have yet, all images one after another. At the first pin \
          everything is new, so it stands apart.</dd>\n\
-         <dt>Update</dt><dd>What a host pulls at a pin that has the image's version of the pin before.</dd>\n\
+         <dt>Pull</dt><dd>The update: what a host pulls at a pin that has the image's version of the pin before.</dd>\n\
          <dt>Cross</dt><dd>What a host pulls for one image when it has another one of the same pin; all ordered \
          pairs.</dd>\n\
          <dt>Deploy</dt><dd>What a host pulls when nothing but the image's own paths changed.</dd>\n\
-         <dt>Chain</dt><dd>The update of clients that fetch everything above the first layer that changed.</dd>\n\
+         <dt>Chain</dt><dd>The pull of clients that fetch everything above the first layer that changed.</dd>\n\
          <dt>New leaf</dt><dd>What moves again, on average of an image, when it gets one more small path.</dd>\n\
          </dl>\n<details>\n<summary>The images</summary>\n<div class=\"scroll\"><table>\n\
          <thead><tr><th scope=\"col\">image</th><th scope=\"col\">package sets</th></tr></thead>\n\

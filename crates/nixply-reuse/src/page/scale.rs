@@ -3,12 +3,12 @@
 /// Tenths of a pixel.
 pub(super) type Tenths = u64;
 
-/// The largest binary unit that is not larger than some bytes, and its name.
+/// The largest unit that is not larger than some bytes, and its name.
 pub(super) fn unit(bytes: u64) -> (u64, &'static str) {
-    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let mut unit = (1, UNITS[0]);
     for (power, name) in (0_u32..).zip(UNITS) {
-        let unit_bytes = 1_u64 << (10 * power);
+        let unit_bytes = 1000_u64.pow(power);
         if bytes >= unit_bytes {
             unit = (unit_bytes, name);
         }
@@ -69,8 +69,8 @@ mod tests {
             let ticks = Scale::new(most, 1000).ticks();
             ticks.into_iter().map(|(_, text)| text).collect::<Vec<_>>()
         };
-        assert_eq!(texts(27 << 30), ["0", "10 GiB", "20 GiB"]);
-        assert_eq!(texts(3 << 20), ["0", "1 MiB", "2 MiB", "3 MiB"]);
+        assert_eq!(texts(27_000_000_000), ["0", "10 GB", "20 GB"]);
+        assert_eq!(texts(3_000_000), ["0", "1 MB", "2 MB", "3 MB"]);
         assert_eq!(texts(0), ["0", "1 B"]);
         assert!(texts(u64::MAX).len() <= 6);
     }

@@ -138,3 +138,19 @@ fn a_fleet_of_one_pin_has_no_weeks() {
     assert!(html.contains("one pin, 2020-01-01"));
     assert!(!html.contains("From pin to pin") && !html.contains("Which layers moved"));
 }
+
+#[test]
+fn a_chart_and_the_table_have_one_ratio() {
+    let report = report(&[100]);
+    let html = page(&report);
+    for run in report.runs.iter().filter(|run| run.planner != "grouped") {
+        let push = run.total.push.ratio().unwrap();
+        let chart = format!("<h4>{} <span>{push:.3}× · ", run.planner);
+        assert!(html.contains(&chart), "{chart}");
+        let row = format!("<tr><th scope=\"row\">{}</th><td class=", run.planner);
+        let cells = html.split(&row).nth(1).unwrap();
+        assert!(cells[..40].contains(&format!(">{push:.3}<")), "{cells}");
+    }
+    assert!(!html.contains("iB"), "one system of units");
+    assert!(html.contains("<th scope=\"col\">pull</th>") && !html.contains("col\">update"));
+}

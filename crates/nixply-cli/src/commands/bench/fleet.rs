@@ -1,15 +1,20 @@
 //! The fleet of `nixply bench reuse`: a folder, a fleet file, or closures of the user's own images.
 
+use super::draw_order::natural;
+use super::folder::{holds_pins, read_folder};
 use super::history;
 use super::reuse::failed;
 use crate::error::{CliError, ExitStatus};
-use crate::input::read_file;
+use crate::input::{read_file, store_path_of};
 use crate::text;
-use nixply_reuse::{Draws, Fleet, FleetFile, Images, Pin, draw_projects, read_draws};
+use nixply_reuse::{Draws, Fleet, FleetFile, Images, Pin, draw_projects};
 use std::path::{Path, PathBuf};
 
 /// The seed of a draw where none is asked for and none is given.
 const DEFAULT_SEED: u64 = 1;
+
+/// How many projects a new draw composes where `--projects` does not say.
+const DEFAULT_PROJECTS: usize = 16;
 
 /// What the fleet is made of.
 #[derive(Debug, clap::Args)]
@@ -40,14 +45,10 @@ pub(crate) struct FleetOptions {
     /// `none`, where each set is an image
     #[arg(long, value_name = "NAME|SEED|none", help_heading = "Fleet options")]
     pub(crate) draw: Option<String>,
-    /// How many projects a new draw composes
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 16,
-        help_heading = "Fleet options"
-    )]
-    pub(crate) projects: usize,
+    /// How many projects a new draw composes [default: 16]
+    #[arg(long, value_name = "N", help_heading = "Fleet options",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) projects: Option<usize>,
 }
 
 /// A fleet and what it is called.
@@ -102,34 +103,18 @@ pub(crate) fn read(options: &FleetOptions, quiet: bool) -> Result<FleetInput, Cl
 }
 
 fn read_source(options: &FleetOptions, quiet: bool) -> Result<Source, CliError> {
-    if let ([input], None, true) = (
-        options.inputs.as_slice(),
-        &options.list,
-        options.revs.is_empty(),
-    ) {
-        let path = Path::new(input);
-        let title = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if path.is_dir() && !path.join("flake.nix").is_file() {
-            return Ok(Source {
-                file: read_folder(path)?,
-                title,
-                default_draw: DEFAULT_SEED.to_string(),
-            });
+    for input in &options.inputs {
+        let Some(pins) = read_pins(input)? else {
+            continue;
+        };
+        if options.inputs.len() > 1 || options.list.is_some() || !options.revs.is_empty() {
+            return Err(CliError::new(
+                ExitStatus::Usage,
+                format!("`{input}` holds all pins of a fleet, so it must be the only input"),
+            )
+            .hint("a pin is added to a folder as DATE.json and DATE.images.json"));
         }
-        if path.is_file() {
-            let bytes = read_file(path)?;
-            if FleetFile::is_fleet_file(&bytes) {
-                return Ok(Source {
-                    file: FleetFile::read(input, &bytes).map_err(|error| failed(&error))?,
-                    title,
-                    default_draw: "none".to_owned(),
-                });
-            }
-        }
+        return Ok(pins);
     }
     let installables = history::installables(options)?;
     Ok(Source {
@@ -142,65 +127,63 @@ fn read_source(options: &FleetOptions, quiet: bool) -> Result<Source, CliError> 
     })
 }
 
-/// Every `X.json` that has an `X.images.json`, in the order of names.
-fn read_folder(folder: &Path) -> Result<FleetFile, CliError> {
-    let failed_to_read = |error: &std::io::Error| {
-        let message = format!("cannot read `{}`", folder.display());
-        CliError::context(ExitStatus::Failed, message, error)
+/// The pins of a folder or a fleet file; none where the input is something else.
+fn read_pins(input: &str) -> Result<Option<Source>, CliError> {
+    let path = Path::new(input);
+    let title = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    // A flake is an image, and so is a store path that holds no pins.
+    let is_image = || {
+        let in_store = |path: PathBuf| store_path_of(&path).is_some();
+        path.join("flake.nix").is_file()
+            || (path.canonicalize().is_ok_and(in_store) && !holds_pins(path))
     };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|error| failed_to_read(&error))? {
-        let entry = entry.map_err(|error| failed_to_read(&error))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        names.extend(name.strip_suffix(".images.json").map(str::to_owned));
+    if path.is_dir() && !is_image() {
+        return Ok(Some(Source {
+            file: read_folder(path)?,
+            title,
+            default_draw: DEFAULT_SEED.to_string(),
+        }));
     }
-    names.sort();
-    if names.is_empty() {
-        return Err(CliError::new(
-            ExitStatus::Input,
-            format!(
-                "`{}` has no DATE.images.json, and it is no flake",
-                folder.display()
-            ),
-        )
-        .hint(
-            "DATE.json holds a closure as `nix path-info --json -r` prints it, DATE.images.json \
-             {\"NAME\": [\"/nix/store/…\"]}",
-        ));
+    if path.is_file() {
+        let bytes = read_file(path)?;
+        if FleetFile::is_fleet_file(&bytes) {
+            return Ok(Some(Source {
+                file: FleetFile::read(input, &bytes).map_err(|error| failed(&error))?,
+                title,
+                default_draw: "none".to_owned(),
+            }));
+        }
     }
-    let mut pins = Vec::new();
-    for name in names {
-        let closure = read_file(&folder.join(format!("{name}.json")))?;
-        let sets = read_file(&folder.join(format!("{name}.images.json")))?;
-        pins.push(Pin::read(&name, &closure, &sets).map_err(|error| failed(&error))?);
-    }
-    let projects = folder.join("projects.json");
-    let draws = if projects.is_file() {
-        let document = projects.display().to_string();
-        read_draws(&document, &read_file(&projects)?).map_err(|error| failed(&error))?
-    } else {
-        Draws::new()
-    };
-    Ok(FleetFile { pins, draws })
+    Ok(None)
 }
 
 /// The images, and what they are called.
 fn images(options: &FleetOptions, source: &Source) -> Result<(Images, String), CliError> {
     let draws = &source.file.draws;
-    let first = draws.keys().next();
+    let mut names: Vec<&String> = draws.keys().collect();
+    names.sort_by(|a, b| natural(a, b));
     let draw = options
         .draw
         .as_ref()
-        .or(first)
+        .or(names.first().copied())
         .unwrap_or(&source.default_draw);
     if let Some(projects) = draws.get(draw) {
-        return Ok((Images::Projects(projects.clone()), draw.clone()));
+        only_new_draws_count(options, draw)?;
+        let title = match (&options.draw, names.len()) {
+            (Some(_), _) | (None, 0 | 1) => draw.clone(),
+            (None, draws) => format!("{draw} (the first of {draws} draws)"),
+        };
+        return Ok((Images::Projects(projects.clone()), title));
     }
     if draw == "none" {
+        only_new_draws_count(options, draw)?;
         return Ok((Images::Sets, "images as they are".to_owned()));
     }
     let Ok(seed) = draw.parse() else {
-        let names: Vec<&String> = draws.keys().collect();
         let known = if names.is_empty() {
             "there are no draws in the input".to_owned()
         } else {
@@ -212,9 +195,30 @@ fn images(options: &FleetOptions, source: &Source) -> Result<(Images, String), C
         )
         .hint(known));
     };
-    let projects = draw_projects(&source.file.pins, seed, options.projects);
+    let projects = draw_projects(
+        &source.file.pins,
+        seed,
+        options.projects.unwrap_or(DEFAULT_PROJECTS),
+    );
     Ok((
         Images::Projects(projects),
         format!("projects drawn by seed {seed}"),
     ))
+}
+
+/// Refuses `--projects` where no projects are drawn.
+fn only_new_draws_count(options: &FleetOptions, draw: &str) -> Result<(), CliError> {
+    if options.projects.is_none() {
+        return Ok(());
+    }
+    let why = if draw == "none" {
+        "every package set is an image as it is".to_owned()
+    } else {
+        format!("the draw `{draw}` has its projects already")
+    };
+    Err(CliError::new(
+        ExitStatus::Usage,
+        format!("--projects has no meaning here: {why}"),
+    )
+    .hint("`--draw SEED`, a number, draws new projects"))
 }

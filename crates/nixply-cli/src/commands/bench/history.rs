@@ -8,7 +8,7 @@ use crate::input::{self, Input, read_file};
 use crate::nix;
 use nixply_reuse::Pin;
 use nixply_store::Closure;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -30,6 +30,13 @@ pub(crate) fn installables(options: &FleetOptions) -> Result<Vec<String>, CliErr
             let message = format!("`{}` lists no installable", file.display());
             return Err(CliError::new(ExitStatus::Input, message));
         }
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = all.iter().find(|installable| !seen.insert(*installable)) {
+        return Err(CliError::new(
+            ExitStatus::Usage,
+            format!("`{twice}` is given twice: each image counts once"),
+        ));
     }
     Ok(all)
 }

@@ -1,7 +1,9 @@
 //! `nixply bench`: measurements on the user's own closures.
 
 mod compressed;
+mod draw_order;
 mod fleet;
+mod folder;
 mod history;
 mod reuse;
 mod steps;

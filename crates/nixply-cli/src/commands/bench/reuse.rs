@@ -6,6 +6,7 @@ use super::steps::Steps;
 use super::table;
 use crate::error::{CliError, ExitStatus, output};
 use crate::text;
+use nixply_pack::Catalog;
 use nixply_reuse::planners::{self, Planner};
 use nixply_reuse::{ByteKind, FleetFile, Report, ReuseError, Settings, page, replay};
 use std::io::Write as _;
@@ -24,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long = "packer", value_name = "NAME", value_delimiter = ',')]
     packers: Vec<String>,
     /// The level of the catalogs that `fleet` makes [default: as proposed at the first pin]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(Catalog::MAX_LEVEL)))]
     level: Option<u32>,
     /// How often each image is deployed at each pin with nothing but its own paths renewed
     #[arg(long, value_name = "N", default_value_t = 2)]
@@ -37,10 +38,10 @@ pub(crate) struct Args {
     /// Write the report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE", help_heading = "Output options")]
     json: Option<PathBuf>,
-    /// Write the report as one HTML page
+    /// Write the report as one HTML page; `-` is standard output
     #[arg(long, value_name = "FILE", help_heading = "Output options")]
     html: Option<PathBuf>,
-    /// Write the fleet to one compact file, which this command reads again without asking Nix
+    /// Write the fleet to one compact file, which this command reads again without asking Nix; `-` is standard output
     #[arg(long, value_name = "FILE", help_heading = "Output options")]
     save: Option<PathBuf>,
     /// Show no progress
@@ -49,15 +50,24 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
+    let to_stdout = one_for_stdout(args)?;
     let planners = planners(args)?;
     let input = fleet::read(&args.fleet, args.quiet)?;
+    let mut stdout = String::new();
+    let mut put = |file: &Path, content: String| {
+        if file == Path::new("-") {
+            stdout = content;
+            Ok(())
+        } else {
+            write(file, &content)
+        }
+    };
     if let Some(file) = &args.save {
         let fleet_file = FleetFile {
             pins: input.fleet.pins.clone(),
             draws: input.draws.clone(),
         };
-        let json = fleet_file.to_json().map_err(|error| failed(&error))?;
-        write(file, &json)?;
+        put(file, fleet_file.to_json().map_err(|error| failed(&error))?)?;
     }
     let mut settings = Settings {
         deploys: args.deploys,
@@ -75,24 +85,41 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     drop(steps);
     let report = Report::new(&input.title, &input.fleet, &settings, bytes, runs);
     if let Some(file) = &args.html {
-        write(file, &page(&report))?;
+        put(file, page(&report))?;
     }
-    let json = match &args.json {
-        None => None,
-        Some(file) => Some((file, report.to_json().map_err(|error| failed(&error))?)),
-    };
-    let text = match &json {
-        Some((file, json)) if *file == Path::new("-") => json.clone(),
-        Some((file, json)) => {
-            write(file, json)?;
-            table::describe(&report)
-        }
-        None => table::describe(&report),
-    };
+    if let Some(file) = &args.json {
+        put(file, report.to_json().map_err(|error| failed(&error))?)?;
+    }
+    if !to_stdout {
+        stdout = table::describe(&report);
+    }
     std::io::stdout()
         .lock()
-        .write_all(text.as_bytes())
+        .write_all(stdout.as_bytes())
         .map_err(|error| output(&error))
+}
+
+/// Whether a file is standard output in place of the table. Two of them would stand there one after the other.
+fn one_for_stdout(args: &Args) -> Result<bool, CliError> {
+    let files = [
+        ("--json", &args.json),
+        ("--html", &args.html),
+        ("--save", &args.save),
+    ];
+    let is_stdout = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
+    let options: Vec<&str> = files
+        .into_iter()
+        .filter(|(_, file)| is_stdout(file))
+        .map(|(option, _)| option)
+        .collect();
+    match options.as_slice() {
+        [] => Ok(false),
+        [_] => Ok(true),
+        [first, second, ..] => Err(CliError::new(
+            ExitStatus::Usage,
+            format!("{first} and {second} cannot both go to standard output"),
+        )),
+    }
 }
 
 /// Every packer that was asked for, at every number of layers.
@@ -128,7 +155,11 @@ pub(crate) fn failed(error: &ReuseError) -> CliError {
         ReuseError::Plan { .. } | ReuseError::Catalog { .. } => ExitStatus::Failed,
         _ => ExitStatus::Input,
     };
-    CliError::from_error(status, error)
+    let hint = matches!(error, ReuseError::UnknownSet { .. }).then(|| {
+        "where there are pins of several distributions, `--pin PREFIX` takes those of one"
+            .to_owned()
+    });
+    CliError::from_error(status, error).maybe_hint(hint)
 }
 
 fn write(file: &Path, content: &str) -> Result<(), CliError> {

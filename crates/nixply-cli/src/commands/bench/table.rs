@@ -6,14 +6,14 @@ use nixply_reuse::{ByteKind, Moved, Report, Run};
 /// Everything, at most 100 columns wide with the packers that there are.
 pub(crate) fn describe(report: &Report) -> String {
     let mut text = heading(report);
-    for run in report.limits() {
+    for limit in report.limits() {
         text.push('\n');
-        text.push_str(&figures(report, run));
+        text.push_str(&figures(report, limit));
     }
     if report.pins.len() > 1 {
-        for run in report.limits() {
+        for limit in report.limits() {
             text.push('\n');
-            text.push_str(&pushes(report, run));
+            text.push_str(&pushes(report, limit));
         }
     }
     text
@@ -45,15 +45,19 @@ fn heading(report: &Report) -> String {
     } else {
         "; packers guess what is an image's own"
     };
+    let deploys = if report.has_deploys() {
+        format!("{} a pin", text::count(report.deploys, "deploy"))
+    } else {
+        "no deploys".to_owned()
+    };
     format!(
-        "{}: {pins}\n{}, {} a pin; {bytes}{own}\n",
+        "{}: {pins}\n{}, {deploys}; {bytes}{own}\n",
         report.title,
         text::count(report.images.len(), "image"),
-        text::count(report.deploys, "deploy"),
     )
 }
 
-fn figures(report: &Report, limit: usize) -> String {
+fn figures(report: &Report, limit: Option<usize>) -> String {
     let leaves = report.runs.first().map_or_else(Vec::new, |run| {
         let sizes = run.insertions.iter();
         sizes
@@ -64,14 +68,32 @@ fn figures(report: &Report, limit: usize) -> String {
     let header = [
         "packer", "push", "pull", "cross", "deploy", "chain", &insertion, "layers", "ms/plan",
     ];
-    let rows: Vec<Vec<String>> = report.runs_of(limit).into_iter().map(row).collect();
+    let runs = report.runs_of(limit);
+    let rows: Vec<Vec<String>> = runs.iter().map(|run| row(run)).collect();
+    let unlimited: Vec<&str> = runs
+        .iter()
+        .filter(|run| limit.is_some() && run.max_layers.is_none())
+        .map(|run| run.planner.as_str())
+        .collect();
+    let unlimited = if unlimited.is_empty() {
+        String::new()
+    } else {
+        format!("No limit of layers: {}.\n", unlimited.join(", "))
+    };
     let bound = report.runs.first().map(|run| bound(report, run));
     let bound = bound.unwrap_or_default();
     format!(
-        "At most {} of store paths; bytes moved, as a multiple of one layer per path:\n\n{}\n{bound}",
-        text::count(limit, "layer"),
+        "{} of store paths; bytes moved, as a multiple of one layer per path:\n\n{}\n{unlimited}{bound}",
+        at_most(limit),
         text::table(&header, &[1, 2, 3, 4, 5, 6, 7, 8], &rows)
     )
+}
+
+fn at_most(limit: Option<usize>) -> String {
+    match limit {
+        Some(limit) => format!("At most {}", text::count(limit, "layer")),
+        None => "Any number of layers".to_owned(),
+    }
 }
 
 fn row(run: &Run) -> Vec<String> {
@@ -106,7 +128,7 @@ fn row(run: &Run) -> Vec<String> {
 
 /// What a ratio of 1 stands for.
 fn bound(report: &Report, run: &Run) -> String {
-    let size = |moved: Moved| text::size(moved.bound_bytes);
+    let size = |moved: Moved| decimal(moved.bound_bytes);
     let first = if report.pins.len() > 1 {
         format!(
             "The first pin's push, {} at least, stands apart.\n",
@@ -125,17 +147,18 @@ fn bound(report: &Report, run: &Run) -> String {
 }
 
 /// The registry's growth at each pin.
-fn pushes(report: &Report, limit: usize) -> String {
+fn pushes(report: &Report, limit: Option<usize>) -> String {
     let runs = report.runs_of(limit);
     let mut header = vec!["pin"];
     header.extend(runs.iter().map(|run| run.planner.as_str()));
     let prefix = common_prefix(report);
-    let all = runs.iter().flat_map(|run| &run.pins);
+    // Of all tables: figures of different numbers of layers are compared.
+    let all = report.runs.iter().flat_map(|run| &run.pins);
     let most = all.map(|figures| figures.push.bytes).max().unwrap_or(0);
-    let (unit, unit_bytes) = if most < 10 << 30 {
-        ("MiB", 1 << 20)
+    let (unit, unit_bytes) = if most < 10_000_000_000 {
+        ("MB", 1_000_000)
     } else {
-        ("GiB", 1 << 30)
+        ("GB", 1_000_000_000)
     };
     let rows: Vec<Vec<String>> = report
         .pins
@@ -150,7 +173,8 @@ fn pushes(report: &Report, limit: usize) -> String {
         .collect();
     let right: Vec<usize> = (1..header.len()).collect();
     format!(
-        "{unit} pushed to the registry at each pin, at most {limit} layers:\n\n{}",
+        "{unit} pushed to the registry at each pin, {}:\n\n{}",
+        at_most(limit).to_lowercase(),
         text::table(&header, &right, &rows)
     )
 }
@@ -183,6 +207,24 @@ fn leaf(bytes: u64) -> String {
         format!("{} kB", bytes / 1000)
     } else {
         format!("{} MB", bytes / 1_000_000)
+    }
+}
+
+/// Bytes in the largest unit that leaves at least 1, with one decimal. In powers of 1000, as the leaves are.
+fn decimal(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut unit = None;
+    let mut tenths = u128::from(bytes) * 10;
+    for next in UNITS {
+        if tenths < 10_000 {
+            break;
+        }
+        tenths = (tenths + 500) / 1000;
+        unit = Some(next);
+    }
+    match unit {
+        None => format!("{bytes} B"),
+        Some(unit) => format!("{}.{} {unit}", tenths / 10, tenths % 10),
     }
 }
 
