@@ -43,8 +43,16 @@ impl H64 {
     }
 
     pub(crate) fn numbers(self, numbers: &[u64]) -> Self {
-        let hasher = self.number(numbers.len() as u64);
-        numbers.iter().fold(hasher, |hasher, &n| hasher.number(n))
+        let mut hasher = self.number(numbers.len() as u64);
+        // Each call costs as much as several numbers.
+        let mut bytes = [0; 256];
+        for numbers in numbers.chunks(bytes.len() / 8) {
+            for (bytes, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+                bytes.copy_from_slice(&number.to_le_bytes());
+            }
+            hasher.0.write(&bytes[..numbers.len() * 8]);
+        }
+        hasher
     }
 
     pub(crate) fn finish(self) -> u64 {

@@ -124,10 +124,14 @@ fn resolve<R: AsRef<str>>(
     let positions = Lookup::new(paths);
     let mut missing = Missing::default();
     let mut edges = Edges::with_capacity(paths.len(), references.iter().map(Vec::len).sum());
+    let mut guesses = Vec::new();
     for ((own, info), references) in (0..).map(PathIdx).zip(paths).zip(references) {
         let mut not_found = Vec::new();
-        let targets = references.iter().map(AsRef::as_ref).filter_map(|name| {
-            let position = positions.find(name);
+        guesses.clear();
+        guesses.extend(references.iter().map(|name| positions.guess(name.as_ref())));
+        let names = references.iter().map(AsRef::as_ref).zip(&guesses);
+        let targets = names.filter_map(|(name, &guess)| {
+            let position = positions.find(name, guess);
             if position.is_none() {
                 not_found.push(name);
             }

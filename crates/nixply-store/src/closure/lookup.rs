@@ -44,16 +44,36 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// The position of a base name, which may be any text.
-    pub(super) fn find(&self, name: &str) -> Option<PathIdx> {
-        let bucket = first_digits(name)? >> self.shift;
-        let start = self.bucket_starts[bucket] as usize;
-        let end = self.bucket_starts[bucket + 1] as usize;
+    /// Where a base name stands if it is there and no other shares its first digits. No name is looked at, so that many
+    /// guesses in a row wait for memory together.
+    pub(super) fn guess(&self, name: &str) -> usize {
+        let Some((start, end)) = self.bucket(name) else {
+            return usize::MAX;
+        };
         let key = key(name);
-        let first = start + self.keys[start..end].partition_point(|&k| k < key);
-        let same = self.keys[first..end].partition_point(|&k| k == key);
-        let position = first + self.names[first..first + same].binary_search(&name).ok()?;
+        let before = self.keys[start..end].iter().take_while(|&&k| k < key);
+        start + before.count()
+    }
+
+    /// The position of a base name, which may be any text, with a guess at it.
+    pub(super) fn find(&self, name: &str, guess: usize) -> Option<PathIdx> {
+        let position = if self.names.get(guess) == Some(&name) {
+            guess
+        } else {
+            let (start, end) = self.bucket(name)?;
+            let key = key(name);
+            let first = start + self.keys[start..end].partition_point(|&k| k < key);
+            let same = self.keys[first..end].partition_point(|&k| k == key);
+            first + self.names[first..first + same].binary_search(&name).ok()?
+        };
         u32::try_from(position).ok().map(PathIdx)
+    }
+
+    /// The piece of the list that a name would stand in.
+    fn bucket(&self, name: &str) -> Option<(usize, usize)> {
+        let bucket = first_digits(name)? >> self.shift;
+        let [start, end] = [bucket, bucket + 1].map(|n| self.bucket_starts[n] as usize);
+        Some((start, end))
     }
 }
 
@@ -101,10 +121,14 @@ mod tests {
             })
             .collect();
         let lookup = Lookup::new(&paths);
+        let find = |name: &str| lookup.find(name, lookup.guess(name));
         for (position, name) in (0_u32..).zip(&names) {
-            assert_eq!(lookup.find(name), Some(PathIdx(position)), "{name}");
-            assert_eq!(lookup.find(&format!("{name}a")), None);
-            assert_eq!(lookup.find(&name[..name.len() - 1]), None);
+            assert_eq!(find(name), Some(PathIdx(position)), "{name}");
+            assert_eq!(find(&format!("{name}a")), None);
+            assert_eq!(find(&name[..name.len() - 1]), None);
+            for guess in [0, names.len() - 1, names.len(), usize::MAX] {
+                assert_eq!(lookup.find(name, guess), Some(PathIdx(position)));
+            }
         }
         for other in [
             "",
@@ -116,7 +140,7 @@ mod tests {
             "üüüü",
             "/nix/store/x",
         ] {
-            assert_eq!(lookup.find(other), None, "{other}");
+            assert_eq!(find(other), None, "{other}");
         }
     }
 }
