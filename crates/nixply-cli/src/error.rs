@@ -89,6 +89,12 @@ impl CliError {
         self
     }
 
+    /// Another cause in place of those that there are: one that says more.
+    pub(crate) fn because(mut self, cause: &str) -> Self {
+        self.causes = vec![cause.to_owned()];
+        self
+    }
+
     /// One thing to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -3,8 +3,9 @@
 use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, read_input, spec_closure};
+use crate::named_paths::{self, Given};
 use crate::options::{ImageOptions, LayerFormatName, NameOptions, WorkOptions, created};
-use crate::packer_input::{note_unknown, origin, packer_input, store_paths};
+use crate::packer_input::{note_unknown, packer_input};
 use crate::text;
 use nixply_image::{
     DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlannedLayer, PlanningError, plan_image,
@@ -105,21 +106,18 @@ fn plan_spec(
         Some(closure) if !roots.is_empty() => Some(restrict(
             &closure,
             roots,
-            origin(!options.roots.is_empty()),
+            if options.roots.is_empty() {
+                Given::Field("roots")
+            } else {
+                Given::Option("--root")
+            },
         )?),
         closure => closure,
     };
     let platform = (request.options.config.platform.clone())
         .or_else(|| spec.platform.clone())
         .unwrap_or_else(this_platform);
-    let store_dir = closure.as_ref().map(Closure::store_dir);
-    let packer = packer_input(
-        request,
-        &spec,
-        base,
-        &store_dir.cloned().unwrap_or_default(),
-        &platform,
-    )?;
+    let packer = packer_input(request, &spec, base, closure.as_ref(), &platform)?;
     let compression = match (options.compression, &spec.compression) {
         (Some(compression), _) => compression,
         (None, Some(text)) => text
@@ -181,8 +179,8 @@ fn plan_spec(
     Ok((plan, closure))
 }
 
-fn restrict(closure: &Closure, roots: &[String], status: ExitStatus) -> Result<Closure, CliError> {
-    let roots = store_paths(closure.store_dir(), roots, status)?;
+fn restrict(closure: &Closure, roots: &[String], given: Given) -> Result<Closure, CliError> {
+    let roots = named_paths::read(given, roots, closure.store_dir(), Some(closure))?;
     closure
         .restrict(&roots)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))

@@ -1,5 +1,6 @@
 //! What `IMAGE` on the command line is, told by its content.
 
+use crate::document::Document;
 use crate::error::{CliError, ExitStatus};
 use crate::nix;
 use nixply_image::{ImageSpec, Plan};
@@ -44,6 +45,13 @@ pub(crate) fn read_input(image: &str) -> Result<Input, CliError> {
         return Err(stored_instead(image));
     }
     let path = Path::new(image);
+    // A device or a pipe is read as standard input is: /dev/null, /dev/stdin, what `<(…)` stands for.
+    if path
+        .metadata()
+        .is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+    {
+        return read_bytes(&read_file(path)?, image, Path::new("."));
+    }
     let canonical = match path.canonicalize() {
         Ok(canonical) => canonical,
         // `.#x`, `nixpkgs#hello` and the like; a plain word or a path is a misspelt file.
@@ -186,8 +194,13 @@ fn read_bytes(bytes: &[u8], name: &str, base: &Path) -> Result<Input, CliError> 
 
 fn closure_from(bytes: &[u8], name: &str) -> Result<Closure, CliError> {
     read_closure(bytes).map_err(|error| {
-        CliError::context(ExitStatus::Input, format!("cannot use `{name}`"), &error)
-            .maybe_hint(error.hint())
+        let failed = CliError::context(ExitStatus::Input, format!("cannot use `{name}`"), &error)
+            .maybe_hint(error.hint());
+        match Document::of(bytes) {
+            // Of these the error itself says more.
+            None | Some(Document::Closure | Document::Nothing) => failed,
+            Some(other) => other.instead_of("a closure", failed),
+        }
     })
 }
 

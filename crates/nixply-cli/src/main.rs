@@ -14,10 +14,12 @@
 mod columns;
 mod commands;
 mod contents;
+mod document;
 mod environment;
 mod error;
 mod image;
 mod input;
+mod named_paths;
 mod nix;
 mod options;
 mod packer_input;

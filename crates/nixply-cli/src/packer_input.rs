@@ -1,13 +1,15 @@
 //! What a packer is given beside the closure: volatile paths, the fleet's catalog, an earlier image.
 
+use crate::document::Document;
 use crate::error::{CliError, ExitStatus};
 use crate::image::Request;
 use crate::input::{Input, read_file, read_input, stored_place};
+use crate::named_paths::{self, Given};
 use crate::stored::{OpenArgs, StoredError, open_stored};
 use crate::text;
 use nixply_image::{ImageContents, ImageSpec, LayerHolds, LayerOutline, Plan};
 use nixply_oci::Platform;
-use nixply_pack::{Catalog, Packer};
+use nixply_pack::{Catalog, CatalogFit, Packer};
 use nixply_store::{Closure, StoreDir, StorePath};
 use std::path::Path;
 
@@ -30,10 +32,12 @@ pub(crate) fn packer_input(
     request: &Request<'_>,
     spec: &ImageSpec,
     base: &Path,
-    store_dir: &StoreDir,
+    closure: Option<&Closure>,
     platform: &Platform,
 ) -> Result<PackerInput, CliError> {
     let options = &request.options.plan;
+    let default_store_dir = StoreDir::default();
+    let store_dir = closure.map_or(&default_store_dir, Closure::store_dir);
     let named = |name: &str| {
         Packer::resolve(name, true)
             .map_err(|error| CliError::from_error(origin(options.packer.is_some()), &error))
@@ -41,10 +45,11 @@ pub(crate) fn packer_input(
     let chosen = options.packer.as_deref().map(named).transpose()?;
     let of_spec = |takes: fn(Packer) -> bool| chosen.is_none_or(takes);
 
+    let paths = |given, texts| named_paths::read(given, texts, store_dir, closure);
     let volatile = if !options.volatile.is_empty() {
-        store_paths(store_dir, &options.volatile, ExitStatus::Usage)?
+        paths(Given::Option("--volatile"), &options.volatile)?
     } else if of_spec(takes_structure) {
-        store_paths(store_dir, &spec.volatile, ExitStatus::Input)?
+        paths(Given::Field("volatile"), &spec.volatile)?
     } else {
         Vec::new()
     };
@@ -94,28 +99,17 @@ pub(crate) fn origin(on_command_line: bool) -> ExitStatus {
     }
 }
 
-/// Reads store paths as people give them: whole, or the base name alone.
-pub(crate) fn store_paths(
-    store_dir: &StoreDir,
-    texts: &[String],
-    status: ExitStatus,
-) -> Result<Vec<StorePath>, CliError> {
-    let path = |text: &String| {
-        store_dir
-            .parse(text)
-            .or_else(|error| StorePath::new(text).map_err(|_| error))
-            .map_err(|error| CliError::from_error(status, &error))
-    };
-    texts.iter().map(path).collect()
-}
-
 /// Reads a catalog from a file.
 pub(crate) fn read_catalog(file: &Path) -> Result<Catalog, CliError> {
     let bytes = read_file(file)?;
     Catalog::from_json(&bytes).map_err(|error| {
         let message = format!("cannot use `{}` as a catalog", file.display());
-        CliError::context(ExitStatus::Input, message, &error)
-            .hint("`nixply catalog CLOSURE --sets SETS.json` makes one")
+        let failed = CliError::context(ExitStatus::Input, message, &error)
+            .hint("`nixply catalog CLOSURE --sets SETS.json` makes one");
+        match Document::of(&bytes) {
+            None | Some(Document::Catalog) => failed,
+            Some(other) => other.instead_of("a catalog", failed),
+        }
     })
 }
 
@@ -126,7 +120,13 @@ fn read_prior(
     insecure: bool,
 ) -> Result<Vec<Vec<StorePath>>, CliError> {
     let Some(place) = stored_place(image)? else {
-        return match read_input(image)? {
+        let is_absent = !image.contains('#') && Path::new(image).symlink_metadata().is_err();
+        let first_run = is_absent.then(|| {
+            "where nothing was built yet, leave --prior out; a prior image in a registry \
+             (`docker://REF`) may be absent"
+                .to_owned()
+        });
+        return match read_input(image).map_err(|error| error.maybe_hint(first_run))? {
             Input::Plan(plan) => layers_of_plan(&plan),
             Input::Closure(_) | Input::Spec(..) => Err(CliError::new(
                 ExitStatus::Input,
@@ -176,11 +176,19 @@ fn layers_of(contents: &ImageContents) -> Vec<Vec<StorePath>> {
 /// With less than this of the paths, in percent, the catalog is likely of another pin. A project's own paths are few.
 const FEW_PERCENT: usize = 75;
 
+/// Whether a catalog is likely of another pin.
+pub(crate) fn knows_few(fit: &CatalogFit) -> bool {
+    fit.known_paths.saturating_mul(100) < fit.paths.saturating_mul(FEW_PERCENT)
+}
+
+/// What to do about a catalog of another pin.
+pub(crate) const MAKE_AGAIN: &str = "make the catalog again for this pin: `nixply catalog`";
+
 /// Says where a catalog does not know the paths of a closure, other than those that no catalog can know.
 /// `unknown_paths` leaves out the volatile ones; where the catalog is of another pin, most may have been taken as such.
 pub(crate) fn note_unknown(catalog: &Catalog, closure: &Closure, unknown_paths: usize) {
     let fit = catalog.fit(closure);
-    let is_few = fit.known_paths.saturating_mul(100) < fit.paths.saturating_mul(FEW_PERCENT);
+    let is_few = knows_few(&fit);
     if unknown_paths == 0 && !is_few {
         return;
     }
@@ -191,8 +199,5 @@ pub(crate) fn note_unknown(catalog: &Catalog, closure: &Closure, unknown_paths: 
         fit.known_paths,
         text::count(fit.paths, "store path"),
     );
-    text::note(
-        &knows,
-        is_few.then_some("make the catalog again for this pin: `nixply catalog`"),
-    );
+    text::note(&knows, is_few.then_some(MAKE_AGAIN));
 }

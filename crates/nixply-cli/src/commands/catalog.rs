@@ -44,13 +44,16 @@ pub(crate) struct Args {
     /// Print what --check found as JSON
     #[arg(long, conflicts_with = "sets")]
     json: bool,
+    /// Name every path that --check found unknown
+    #[arg(long, conflicts_with_all = ["sets", "json"])]
+    all: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     if let Some(file) = &args.check {
         // The small file first: a wrong one is told before Nix is asked.
         let catalog = read_catalog(file)?;
-        return check::run(&catalog, &closure(&args.closure)?, args.json);
+        return check::run(&catalog, &closure(&args.closure)?, args.json, args.all);
     }
     let Some(file) = &args.sets else {
         return Err(CliError::new(ExitStatus::Usage, "--sets is missing"));

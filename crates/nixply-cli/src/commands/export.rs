@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// A closure file, `-`, a plan, an image specification, a store path or an installable
     image: String,
     /// The form to write
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", default_value = "archive")]
     format: Format,
     /// Where to; `-` is standard output
     #[arg(short, long, value_name = "PATH")]

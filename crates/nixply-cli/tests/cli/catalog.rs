@@ -166,3 +166,38 @@ fn a_check_tells_what_a_catalog_knows() {
         "level 0, 1 package set: all\nthe catalog knows 4 of 4 store paths, 99.2 KiB of 99.2 KiB\n"
     );
 }
+
+#[test]
+fn many_unknown_paths_are_counted() {
+    let sandbox = sandbox();
+    sandbox.stdout(&[
+        "catalog",
+        "closure.json",
+        "--sets",
+        "sets.json",
+        "--level",
+        "4",
+        "-o",
+        "catalog.json",
+    ]);
+    let records: Vec<String> = (0..23)
+        .map(|n| {
+            format!(
+                r#"{{"path":"/nix/store/{n:032}-p{n}","narHash":"sha256-{}=","narSize":1,"references":[]}}"#,
+                "A".repeat(43)
+            )
+        })
+        .collect();
+    sandbox.write("many.json", &format!("[{}]", records.join(",")));
+    let check = ["catalog", "many.json", "--check", "catalog.json"];
+    insta::assert_snapshot!(sandbox.show(&check));
+    let all = sandbox.run(&[&check[..], &["--all"]].concat());
+    let all = String::from_utf8(all.stdout).unwrap();
+    assert!(
+        all.ends_with("-p22\n") && all.matches("/nix/store/").count() == 23,
+        "{all}"
+    );
+    let json = sandbox.run(&[&check[..], &["--json"]].concat());
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["unknown"].as_array().unwrap().len(), 23);
+}

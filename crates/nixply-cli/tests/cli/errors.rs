@@ -116,6 +116,72 @@ fn what_cannot_be_done() {
 }
 
 #[test]
+fn documents_in_the_wrong_place_are_told() {
+    let sandbox = Sandbox::new();
+    sandbox.write("empty.json", "");
+    sandbox.write(
+        "sets.json",
+        &format!(r#"{{"library": ["/nix/store/{LIB}"]}}"#),
+    );
+    let make = ["catalog", "closure.json", "--sets", "sets.json"];
+    sandbox.stdout(&[&make[..], &["--level", "4", "-o", "catalog.json"]].concat());
+    sandbox.stdout(&["plan", "closure.json", "-o", "plan.json"]);
+    let bench = ["bench", "reuse", "closure.json", "--packer", "solo"];
+    sandbox.stdout(
+        &[
+            &bench[..],
+            &["--json", "reuse.json", "--save", "fleet.json"],
+        ]
+        .concat(),
+    );
+    let mut text = String::new();
+    for arguments in [
+        &["plan", "empty.json"][..],
+        &["plan", "/dev/null"],
+        &["plan", "catalog.json"],
+        &["plan", "sets.json"],
+        &["plan", "reuse.json"],
+        &["plan", "fleet.json"],
+        &["bench", "reuse", "catalog.json"],
+        &["plan", "closure.json", "--catalog", "empty.json"],
+        &["plan", "closure.json", "--catalog", "closure.json"],
+        &["plan", "closure.json", "--catalog", "sets.json"],
+        &["plan", "closure.json", "--catalog", "plan.json"],
+        &["catalog", "closure.json", "--sets", "empty.json"],
+        &["catalog", "closure.json", "--sets", "catalog.json"],
+        &["catalog", "closure.json", "--sets", "closure.json"],
+        &["catalog", "closure.json", "--sets", "reuse.json"],
+    ] {
+        text.push_str(&sandbox.show(arguments));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn store_paths_of_options_are_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "image.json",
+        r#"{"schema": "nixply.image/1", "closure": "closure.json", "roots": ["libc"]}"#,
+    );
+    let other_lib = "5555555555555555555555555555555f-lib-3";
+    let mut text = String::new();
+    for arguments in [
+        &["plan", "closure.json", "--volatile", "lib"][..],
+        &["plan", "closure.json", "--volatile", other_lib],
+        &["plan", "closure.json", "--volatile", "project00"],
+        &["plan", "closure.json", "--root", "lib-"],
+        &["plan", "closure.json", "--root", "/gnu/store/x/../lib"],
+        &["plan", "image.json"],
+    ] {
+        text.push_str(&sandbox.show(arguments));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn missing_store_paths_are_named() {
     let sandbox = Sandbox::new();
     let store = sandbox.store();

@@ -246,3 +246,18 @@ fn an_archive_that_is_not_read_to_its_end_is_a_failure() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
+
+#[test]
+fn an_archive_is_what_is_written_without_a_format() {
+    let sandbox = Sandbox::new();
+    let export = |more: &[&str], output: &str| {
+        let store = ["export", "closure.json", "--physical-store", "store", "-q"];
+        sandbox.stdout(&[&store[..], more, &["-o", output]].concat())
+    };
+    assert_eq!(
+        export(&[], "plain.tar"),
+        export(&["--format", "archive"], "archive.tar")
+    );
+    let read = |name: &str| std::fs::read(sandbox.path(name)).unwrap();
+    assert!(read("plain.tar") == read("archive.tar"));
+}

@@ -2,12 +2,16 @@
 
 use crate::columns::{COLUMNS, fit};
 use crate::error::{CliError, ExitStatus, output};
+use crate::packer_input::{MAKE_AGAIN, knows_few};
 use crate::text;
 use nixply_pack::Catalog;
 use nixply_store::Closure;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
+
+/// How many unknown paths are named without `--all`.
+const MAX_LISTED: usize = 20;
 
 /// What a catalog knows of a closure, for machines.
 #[derive(Debug, Serialize)]
@@ -23,7 +27,12 @@ struct Check<'a> {
 }
 
 /// Prints what the catalog knows; an error without words where it does not know all.
-pub(super) fn run(catalog: &Catalog, closure: &Closure, json: bool) -> Result<(), CliError> {
+pub(super) fn run(
+    catalog: &Catalog,
+    closure: &Closure,
+    json: bool,
+    all: bool,
+) -> Result<(), CliError> {
     let knows_store = catalog.store_dir() == closure.store_dir();
     let unknown = closure
         .paths()
@@ -46,7 +55,7 @@ pub(super) fn run(catalog: &Catalog, closure: &Closure, json: bool) -> Result<()
             .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?
             + "\n"
     } else {
-        describe(&check)
+        describe(&check, if all { usize::MAX } else { MAX_LISTED })
     };
     std::io::stdout()
         .lock()
@@ -55,11 +64,14 @@ pub(super) fn run(catalog: &Catalog, closure: &Closure, json: bool) -> Result<()
     if check.unknown.is_empty() {
         Ok(())
     } else {
+        if !json && knows_few(&known) {
+            text::message(&format!("hint: {MAKE_AGAIN}\n"));
+        }
         Err(CliError::silent(ExitStatus::Failed))
     }
 }
 
-fn describe(check: &Check<'_>) -> String {
+fn describe(check: &Check<'_>, most: usize) -> String {
     let sets = format!(
         "level {}, {}: ",
         check.level,
@@ -76,8 +88,12 @@ fn describe(check: &Check<'_>) -> String {
     if !check.unknown.is_empty() {
         shown.push_str("unknown:\n");
     }
-    for path in &check.unknown {
+    for path in check.unknown.iter().take(most) {
         let _ = writeln!(shown, "  {path}");
+    }
+    let more = check.unknown.len().saturating_sub(most);
+    if more > 0 {
+        let _ = writeln!(shown, "and {more} more; --all names them");
     }
     shown
 }

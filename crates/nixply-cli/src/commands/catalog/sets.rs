@@ -1,5 +1,6 @@
 //! Package sets as a JSON file: an object of names, each with an array of store paths.
 
+use crate::document::Document;
 use crate::error::{CliError, ExitStatus};
 use crate::input::read_file;
 use nixply_store::{StoreDir, StorePath};
@@ -37,11 +38,16 @@ impl<'de> Deserialize<'de> for NamedSets {
 
 /// Reads package sets whose store directory is not known yet.
 pub(super) fn read(file: &Path) -> Result<NamedSets, CliError> {
-    serde_json::from_slice(&read_file(file)?).map_err(|error| {
+    let bytes = read_file(file)?;
+    serde_json::from_slice(&bytes).map_err(|error| {
         let message = format!("cannot use `{}` as package sets", file.display());
-        CliError::context(ExitStatus::Input, message, &error).hint(
+        let failed = CliError::context(ExitStatus::Input, message, &error).hint(
             "expected an object such as {\"python\": [\"/nix/store/…-python3\"], \"jdk\": [\"/nix/store/…-jdk\"]}",
-        )
+        );
+        match Document::of(&bytes) {
+            None | Some(Document::PackageSets) => failed,
+            Some(other) => other.instead_of("a file of package sets", failed),
+        }
     })
 }
 
