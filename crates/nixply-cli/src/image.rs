@@ -32,7 +32,10 @@ pub(crate) struct Request<'a> {
 
 /// Plans the image that the command line asks for.
 pub(crate) fn plan(request: &Request<'_>) -> Result<Plan, CliError> {
-    plan_input(read_input(request.image)?, request).map(|(plan, _)| plan)
+    let (plan, closure) = plan_input(read_input(request.image)?, request)?;
+    // A large closure is hundreds of thousands of strings, and the end of the process frees them for nothing.
+    std::mem::forget(closure);
+    Ok(plan)
 }
 
 /// The same for an input that was read, with the closure that was planned, which a plan does not have.

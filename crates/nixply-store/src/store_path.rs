@@ -62,7 +62,7 @@ impl StoreDir {
     /// The absolute path of a store path.
     #[must_use]
     pub fn display(&self, path: &StorePath) -> String {
-        format!("{}/{}", self.0, path.base_name())
+        [&self.0, "/", path.base_name()].concat()
     }
 
     /// Reads an absolute path that lies directly in this directory.

@@ -45,16 +45,16 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
     }
     if to_stdout {
-        stdout
-            .write_all(json.as_bytes())
-            .map_err(|error| output(&error))
+        stdout.write_all(json.as_bytes())
     } else if args.output.is_none() {
-        stdout
-            .write_all(describe(&plan).as_bytes())
-            .map_err(|error| output(&error))
+        stdout.write_all(describe(&plan).as_bytes())
     } else {
         Ok(())
     }
+    .map_err(|error| output(&error))?;
+    // As with a large closure, the end of the process frees a large plan for nothing.
+    std::mem::forget(plan);
+    Ok(())
 }
 
 /// The plan as people read it: one line a layer, the top layer last.
