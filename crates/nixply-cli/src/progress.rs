@@ -20,23 +20,30 @@ pub(crate) struct Progress {
     quiet: bool,
 }
 
+/// A bar on a terminal, none elsewhere or where `quiet`; `unit` stands behind the number of steps.
+pub(crate) fn bar(
+    verb: &'static str,
+    steps: usize,
+    unit: &str,
+    quiet: bool,
+) -> Option<ProgressBar> {
+    (!quiet && environment::can_draw()).then(|| {
+        let target = ProgressDrawTarget::stderr_with_hz(10);
+        let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
+        let template = format!("{{prefix}} [{{bar:24}}] {{pos}}/{{len}}{unit}, {{wide_msg}}");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(verb);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    })
+}
+
 impl Progress {
     /// Starts with no layer done. `verb` says what happens, "pushing" for example; `quiet` shows nothing at all.
     pub(crate) fn new(verb: &'static str, n_layers: usize, quiet: bool) -> Self {
-        let bar = (!quiet && environment::can_draw()).then(|| {
-            let bar = ProgressBar::with_draw_target(
-                Some(n_layers as u64),
-                ProgressDrawTarget::stderr_with_hz(10),
-            );
-            if let Ok(style) =
-                ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} layers, {wide_msg}")
-            {
-                bar.set_style(style.progress_chars("=> "));
-            }
-            bar.set_prefix(verb);
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
+        let bar = bar(verb, n_layers, " layers", quiet);
         Self {
             n_layers,
             done: AtomicUsize::new(0),

@@ -6,7 +6,7 @@ use crate::fill::Group;
 use crate::layered::Known;
 use nixply_store::Closure;
 
-/// Larger paths do not ride (`docs/packing.md`, "Riding").
+/// Larger paths do not ride (`docs/packing.md`, "Groups of `solo`").
 const RIDER_LIMIT_BYTES: u64 = 1 << 20;
 
 /// A host is at most so many times as large as its rider: riders change their host's layer, and a larger one would be

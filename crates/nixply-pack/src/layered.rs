@@ -8,15 +8,15 @@ use crate::facts::Facts;
 use crate::fill::{Filled, Group, Leftovers, fill};
 use crate::groups::Grouping;
 use crate::volatile::Volatile;
-use crate::{Catalog, LayerReason, PackOptions, PackedLayer, Packer, Packing, Rider, anchor};
+use crate::{Catalog, LayerReason, PackOptions, PackedLayer, Packing, Rider, anchor};
 use nixply_store::{Closure, PathIdx};
 use std::cmp::Reverse;
 
 /// With no more layers than this for store paths, riders cost more than they save and every layer counts
-/// (`docs/packing.md`, "Few layers").
+/// (`docs/packing.md`, "What was tried and dropped").
 const FEW_LAYERS: usize = 60;
 
-/// One layer in so many is for groups that have none of their own.
+/// This share of the layers is for groups that have none of their own.
 const REST_PERCENT: usize = 3;
 
 /// Packs a closure. The budget leaves at least one layer, and `Fleet` has its catalog.
@@ -26,10 +26,7 @@ pub(crate) fn pack(closure: &Closure, dag: &Dag, options: &PackOptions<'_>) -> P
         catalog,
         group_of: catalog.known(closure),
     });
-    let is_shared = |path: u32| {
-        let known = known.as_ref();
-        known.is_some_and(|known| known.group_of[path as usize].is_some())
-    };
+    let is_shared = |path: u32| known.as_ref().is_some_and(|known| known.holds(path));
     let available = options.budget.available();
     let volatile = if options.volatile.is_empty() {
         let mut volatile = Volatile::by_structure(dag, &facts, available, is_shared);
@@ -122,21 +119,18 @@ impl Planner<'_> {
         room -= intact.len();
         grouping.leave_out(intact.iter().flat_map(|group| &group.members));
 
-        let groups = match self.known {
-            Some(known) => grouping.by_catalog(known),
-            None if available > FEW_LAYERS => grouping.by_hosts(),
-            None => grouping.by_path(),
+        let (groups, rest_layers, small_layer) = match self.known {
+            Some(known) => (grouping.by_catalog(known), 1, true),
+            None if available > FEW_LAYERS => {
+                let rest_layers = (room * REST_PERCENT / 100).max(1);
+                (grouping.by_hosts(), rest_layers, true)
+            }
+            None => (grouping.by_path(), 1, false),
         };
         let asked_for = self.asked_for(volatile);
-        let few_layers = available <= FEW_LAYERS && self.known.is_none();
-        let rest_layers = match self.options.packer {
-            Packer::Fleet => 1,
-            _ if few_layers => 1,
-            _ => (room * REST_PERCENT / 100).max(1),
-        };
         let leftovers = Leftovers {
             rest_layers,
-            small_layer: !few_layers,
+            small_layer,
             asked_for: &asked_for,
         };
         let mut layers = fill(self.closure, self.facts, groups, room, leftovers);
@@ -155,11 +149,7 @@ impl Planner<'_> {
             return Vec::new();
         }
         let mut asked_for = volatile.asked_for(self.dag);
-        let is_shared = |path: u32| {
-            self.known
-                .is_some_and(|known| known.group_of[path as usize].is_some())
-        };
-        asked_for.retain(|&path| !is_shared(path));
+        asked_for.retain(|&path| !self.known.is_some_and(|known| known.holds(path)));
         asked_for
     }
 
@@ -200,6 +190,11 @@ impl Planner<'_> {
 }
 
 impl Known<'_> {
+    /// Whether some package set holds a path.
+    fn holds(&self, path: u32) -> bool {
+        self.group_of[path as usize].is_some()
+    }
+
     /// The package sets that hold every one of some paths.
     fn common_sets(&self, paths: &[u32]) -> Vec<u32> {
         let sets_of = |path: u32| match self.group_of[path as usize] {

@@ -1,9 +1,9 @@
 //! Progress of work in steps: a bar on a terminal, nothing elsewhere.
 
-use crate::environment;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::progress::bar;
+use indicatif::ProgressBar;
 use nixply_reuse::Watch;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Steps that are shown one after another.
 #[derive(Debug)]
@@ -15,21 +15,9 @@ pub(crate) struct Steps {
 impl Steps {
     /// `verb` says what happens; `quiet` shows nothing at all.
     pub(crate) fn new(verb: &'static str, steps: usize, quiet: bool) -> Self {
-        let bar = (!quiet && environment::can_draw()).then(|| {
-            let target = ProgressDrawTarget::stderr_with_hz(10);
-            let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
-            if let Ok(style) =
-                ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len}, {wide_msg}")
-            {
-                bar.set_style(style.progress_chars("=> "));
-            }
-            bar.set_prefix(verb);
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
         Self {
             start: Instant::now(),
-            bar,
+            bar: bar(verb, steps, "", quiet),
         }
     }
 
