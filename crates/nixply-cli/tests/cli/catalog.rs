@@ -125,17 +125,7 @@ fn what_makes_no_catalog() {
 #[test]
 fn a_check_tells_what_a_catalog_knows() {
     let sandbox = sandbox();
-    let make = [
-        "catalog",
-        "closure.json",
-        "--sets",
-        "sets.json",
-        "--level",
-        "4",
-        "-o",
-        "catalog.json",
-    ];
-    sandbox.stdout(&make);
+    sandbox.make_catalog("sets.json", 4, "catalog.json");
     let text = [
         sandbox.show(&["catalog", "closure.json", "--check", "catalog.json"]),
         sandbox.show(&[
@@ -149,16 +139,7 @@ fn a_check_tells_what_a_catalog_knows() {
     insta::assert_snapshot!(text.join("\n"));
 
     sandbox.write("all.json", &format!(r#"{{"all": ["/nix/store/{APP}"]}}"#));
-    sandbox.stdout(&[
-        "catalog",
-        "closure.json",
-        "--sets",
-        "all.json",
-        "--level",
-        "0",
-        "-o",
-        "all-catalog.json",
-    ]);
+    sandbox.make_catalog("all.json", 0, "all-catalog.json");
     let all = sandbox.run(&["catalog", "closure.json", "--check", "all-catalog.json"]);
     assert_eq!(all.status.code(), Some(0));
     assert_eq!(
@@ -170,16 +151,7 @@ fn a_check_tells_what_a_catalog_knows() {
 #[test]
 fn many_unknown_paths_are_counted() {
     let sandbox = sandbox();
-    sandbox.stdout(&[
-        "catalog",
-        "closure.json",
-        "--sets",
-        "sets.json",
-        "--level",
-        "4",
-        "-o",
-        "catalog.json",
-    ]);
+    sandbox.make_catalog("sets.json", 4, "catalog.json");
     let records: Vec<String> = (0..23)
         .map(|n| {
             format!(

@@ -14,16 +14,7 @@ fn sandbox() -> Sandbox {
             r#"{{"library": ["/nix/store/{LIB}"], "files": ["/nix/store/{DATA}", "/nix/store/{LIBC}"]}}"#
         ),
     );
-    sandbox.stdout(&[
-        "catalog",
-        "closure.json",
-        "--sets",
-        "sets.json",
-        "--level",
-        "4",
-        "-o",
-        "catalog.json",
-    ]);
+    sandbox.make_catalog("sets.json", 4, "catalog.json");
     sandbox
 }
 

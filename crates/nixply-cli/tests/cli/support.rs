@@ -17,6 +17,22 @@ pub(crate) const LIBC: &str = "3333333333333333333333333333333c-libc-2.36";
 pub(crate) const DATA: &str = "4444444444444444444444444444444d-data";
 
 impl Sandbox {
+    /// Makes the catalog of `closure.json` under the package sets of a file.
+    pub(crate) fn make_catalog(&self, sets: &str, level: u32, output: &str) {
+        let level = level.to_string();
+        let make = [
+            "catalog",
+            "closure.json",
+            "--sets",
+            sets,
+            "--level",
+            &level,
+            "-o",
+            output,
+        ];
+        self.stdout(&make);
+    }
+
     pub(crate) fn new() -> Self {
         let sandbox = Self {
             dir: tempfile::tempdir().unwrap(),
