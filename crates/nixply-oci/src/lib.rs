@@ -29,6 +29,7 @@ mod manifest;
 mod media_type;
 mod platform;
 mod reference;
+mod repository_name;
 mod stored;
 
 pub use annotations::{
@@ -44,4 +45,5 @@ pub use manifest::{ImageIndex, ImageManifest, SCHEMA_VERSION};
 pub use media_type::MediaType;
 pub use platform::{Platform, PlatformError};
 pub use reference::{ImageReference, ReferenceError};
+pub use repository_name::RepositoryName;
 pub use stored::{ImageSource, SourceError, StoredImage};

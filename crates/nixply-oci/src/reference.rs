@@ -102,6 +102,16 @@ impl ImageReference {
         }
     }
 
+    /// The same repository, and nothing in it.
+    #[must_use]
+    pub fn without_tag_and_digest(&self) -> Self {
+        Self {
+            tag: None,
+            digest: None,
+            ..self.clone()
+        }
+    }
+
     /// True for `localhost` and loopback addresses, which are spoken to in plain HTTP.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
