@@ -15,8 +15,47 @@ pub const DEFAULT_CREATED: &str = "1970-01-01T00:00:01Z";
 const STORE_PATHS: &str = "store paths: ";
 const ROOT_FILES: &str = "root files: ";
 
+/// The form of an image's manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ManifestFormat {
+    /// An OCI image manifest (OCI image-spec v1.1.1, `manifest.md`).
+    #[default]
+    Oci,
+    /// Docker's image manifest version 2, schema 2, for registries and daemons that know nothing else. Its layers are
+    /// gzip-compressed, and it has no annotations of its own; those of the layers stay, for they tell what a layer is
+    /// made from.
+    Docker,
+}
+
+impl ManifestFormat {
+    fn manifest_media_type(self) -> MediaType {
+        match self {
+            Self::Oci => MediaType::OciManifest,
+            Self::Docker => MediaType::DockerManifest,
+        }
+    }
+
+    fn config_media_type(self) -> MediaType {
+        match self {
+            Self::Oci => MediaType::OciConfig,
+            Self::Docker => MediaType::DockerConfig,
+        }
+    }
+
+    fn layer_media_type(self, made: &MediaType) -> MediaType {
+        match (self, made) {
+            (Self::Docker, MediaType::OciLayerTarGzip) => MediaType::DockerLayerTarGzip,
+            (Self::Oci | Self::Docker, made) => made.clone(),
+        }
+    }
+}
+
 /// Makes the config and the manifest. `records` stand in the order of the plan's layers.
-pub fn finish(plan: &Plan, records: &[LayerRecord]) -> Result<FinishedImage, ImageError> {
+pub fn finish(
+    plan: &Plan,
+    records: &[LayerRecord],
+    format: ManifestFormat,
+) -> Result<FinishedImage, ImageError> {
     if records.len() != plan.layers.len() {
         return Err(ImageError::RecordCount {
             expected: plan.layers.len(),
@@ -42,24 +81,27 @@ pub fn finish(plan: &Plan, records: &[LayerRecord]) -> Result<FinishedImage, Ima
         what: "config",
         source,
     })?;
-    let config_descriptor = Descriptor::of(MediaType::OciConfig, &config);
+    let config_descriptor = Descriptor::of(format.config_media_type(), &config);
     let manifest = ImageManifest {
         schema_version: SCHEMA_VERSION,
-        media_type: Some(MediaType::OciManifest),
+        media_type: Some(format.manifest_media_type()),
         config: config_descriptor.clone(),
         layers: plan
             .layers
             .iter()
             .zip(records)
-            .map(|(layer, record)| descriptor(layer, record))
+            .map(|(layer, record)| descriptor(layer, record, format))
             .collect(),
-        annotations: plan.annotations.clone(),
+        annotations: match format {
+            ManifestFormat::Oci => plan.annotations.clone(),
+            ManifestFormat::Docker => BTreeMap::new(),
+        },
     };
     let manifest = canonical_json(&manifest).map_err(|source| ImageError::Json {
         what: "manifest",
         source,
     })?;
-    let mut manifest_descriptor = Descriptor::of(MediaType::OciManifest, &manifest);
+    let mut manifest_descriptor = Descriptor::of(format.manifest_media_type(), &manifest);
     manifest_descriptor.platform = Some(plan.platform.clone());
     Ok(FinishedImage {
         config,
@@ -69,9 +111,9 @@ pub fn finish(plan: &Plan, records: &[LayerRecord]) -> Result<FinishedImage, Ima
     })
 }
 
-fn descriptor(layer: &PlannedLayer, record: &LayerRecord) -> Descriptor {
+fn descriptor(layer: &PlannedLayer, record: &LayerRecord, format: ManifestFormat) -> Descriptor {
     Descriptor {
-        media_type: record.media_type.clone(),
+        media_type: format.layer_media_type(&record.media_type),
         digest: record.digest.into(),
         size_bytes: record.size_bytes,
         annotations: BTreeMap::from([
@@ -116,4 +158,54 @@ pub fn store_paths_of_history(history: &History) -> Option<Vec<String>> {
 pub(crate) fn root_files_of_history(history: &History) -> Option<Vec<String>> {
     let names = history.comment.as_deref()?.strip_prefix(ROOT_FILES)?;
     serde_json::from_str(names).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PackerRecord;
+    use nixply_layer::Compression;
+    use nixply_oci::{DiffId, LayerDigest, LayerKey, Platform};
+
+    #[test]
+    fn a_manifest_of_dockers_form_names_the_same_blobs_under_dockers_media_types() {
+        let packer = PackerRecord {
+            name: "auto-layer".to_owned(),
+            version: 1,
+            max_layers: 1,
+            catalog: None,
+            level: None,
+            unknown_paths: None,
+        };
+        let platform = Platform::linux("amd64");
+        let mut plan = Plan::empty(platform, packer, Compression::default());
+        plan.annotations.insert("a".to_owned(), "b".to_owned());
+        plan.layers.push(PlannedLayer::Root {
+            key: LayerKey::of(b"key"),
+            files: Vec::new(),
+        });
+        let record = LayerRecord {
+            diff_id: DiffId::of(b"tar"),
+            digest: LayerDigest::of(b"blob"),
+            size_bytes: 4,
+            media_type: MediaType::OciLayerTarGzip,
+        };
+        let records = [record];
+        let oci = finish(&plan, &records, ManifestFormat::Oci).unwrap();
+        let docker = finish(&plan, &records, ManifestFormat::Docker).unwrap();
+        assert_eq!(oci.config, docker.config);
+        assert_eq!(
+            docker.manifest_descriptor.media_type,
+            MediaType::DockerManifest
+        );
+        let manifest: ImageManifest = serde_json::from_slice(&docker.manifest).unwrap();
+        assert_eq!(manifest.media_type, Some(MediaType::DockerManifest));
+        assert_eq!(manifest.config.media_type, MediaType::DockerConfig);
+        assert_eq!(manifest.layers[0].media_type, MediaType::DockerLayerTarGzip);
+        assert_eq!(manifest.layers[0].digest, LayerDigest::of(b"blob").into());
+        assert_eq!(manifest.layers[0].annotations.len(), 2);
+        assert!(manifest.annotations.is_empty());
+        let manifest: ImageManifest = serde_json::from_slice(&oci.manifest).unwrap();
+        assert_eq!(manifest.annotations["a"], "b");
+    }
 }

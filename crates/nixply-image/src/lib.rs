@@ -38,7 +38,7 @@ pub use explain::{
     ImageGraph, LayerExplanation, LayerWhy, MIN_HASH_DIGITS, PathQuery, Users, explain_layers,
     find_path,
 };
-pub use finish::{DEFAULT_CREATED, finish, store_paths_of_history};
+pub use finish::{DEFAULT_CREATED, ManifestFormat, finish, store_paths_of_history};
 pub use package::{Package, compare_versions};
 pub use plan::{LayerFormatRecord, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath};
 pub use planned_image::PlannedImage;

@@ -206,6 +206,14 @@ pub enum PlanError {
     /// A root file cannot be part of an image.
     #[error(transparent)]
     RootFile(#[from] RootFileError),
+    /// Docker's manifest has gzip-compressed layers only.
+    #[error(
+        "layers compressed with {compression} cannot stand in a manifest of Docker's form: expected gzip"
+    )]
+    NotForDocker {
+        /// The plan's compression.
+        compression: Compression,
+    },
     /// The key of a layer is not the hash of what the layer says it holds.
     #[error("layer {layer_idx}: its key is {found}, but its contents have the key {expected}")]
     Key {

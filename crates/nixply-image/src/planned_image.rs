@@ -1,8 +1,8 @@
 //! A plan joined to a store: an image that any sink can take.
 
-use crate::finish::finish;
+use crate::finish::{ManifestFormat, finish};
 use crate::{Plan, PlanError};
-use nixply_layer::{CompressionPool, MadeLayer, StoreRoot};
+use nixply_layer::{Compression, CompressionPool, MadeLayer, StoreRoot};
 use nixply_oci::{FinishedImage, Image, ImageError, Layer, LayerKey, LayerRecord, Platform};
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 pub struct PlannedImage {
     plan: Plan,
     layers: Vec<Box<dyn Layer>>,
+    manifest_format: ManifestFormat,
 }
 
 impl PlannedImage {
@@ -39,13 +40,32 @@ impl PlannedImage {
                 Box::new(layer) as Box<dyn Layer>
             })
             .collect();
-        Ok(Self { plan, layers })
+        Ok(Self {
+            plan,
+            layers,
+            manifest_format: ManifestFormat::default(),
+        })
     }
 
     /// The plan.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+}
+
+impl PlannedImage {
+    /// The same image with its manifest in another form.
+    ///
+    /// # Errors
+    /// [`PlanError::NotForDocker`] where the layers are compressed in a way that the form has no media type for.
+    pub fn with_manifest_format(mut self, format: ManifestFormat) -> Result<Self, PlanError> {
+        let compression = self.plan.compression;
+        if format == ManifestFormat::Docker && !matches!(compression, Compression::Gzip { .. }) {
+            return Err(PlanError::NotForDocker { compression });
+        }
+        self.manifest_format = format;
+        Ok(self)
     }
 }
 
@@ -59,6 +79,6 @@ impl Image for PlannedImage {
     }
 
     fn finish(&self, records: &[LayerRecord]) -> Result<FinishedImage, ImageError> {
-        finish(&self.plan, records)
+        finish(&self.plan, records, self.manifest_format)
     }
 }
