@@ -1,15 +1,73 @@
 //! Everything that nixply takes from its environment.
 
+use nixply_registry::AuthFileFormat;
 use std::io::IsTerminal as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
+/// The file that `REGISTRY_AUTH_FILE` names, as podman and skopeo take it.
+pub(crate) fn registry_auth_file() -> Option<PathBuf> {
+    non_empty("REGISTRY_AUTH_FILE").map(PathBuf::from)
+}
+
+/// The files in which podman, skopeo and Docker look for credentials, in podman's order.
+pub(crate) fn auth_files() -> Vec<(PathBuf, AuthFileFormat)> {
+    let files = [
+        Some((containers_runtime_auth_file(), AuthFileFormat::Json)),
+        containers_auth_file().map(|path| (path, AuthFileFormat::Json)),
+        docker_config().map(|path| (path, AuthFileFormat::Json)),
+        home().map(|home| (home.join(".dockercfg"), AuthFileFormat::Dockercfg)),
+    ];
+    files.into_iter().flatten().collect()
+}
+
+/// Where `podman login` writes: it goes when the user's session ends.
+fn containers_runtime_auth_file() -> PathBuf {
+    let dir = if let Some(dir) = non_empty("XDG_RUNTIME_DIR") {
+        PathBuf::from(dir).join("containers")
+    } else {
+        let uid = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
+        PathBuf::from(format!("/run/containers/{uid}"))
+    };
+    dir.join("auth.json")
+}
+
+/// The file of podman and skopeo that stays.
+fn containers_auth_file() -> Option<PathBuf> {
+    let dir = match non_empty("XDG_CONFIG_HOME") {
+        Some(dir) => PathBuf::from(dir),
+        None => home()?.join(".config"),
+    };
+    Some(dir.join("containers/auth.json"))
+}
+
 /// Docker's configuration file: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
-pub(crate) fn docker_config() -> Option<PathBuf> {
+fn docker_config() -> Option<PathBuf> {
     let dir = match non_empty("DOCKER_CONFIG") {
         Some(dir) => PathBuf::from(dir),
-        None => PathBuf::from(non_empty("HOME")?).join(".docker"),
+        None => home()?.join(".docker"),
     };
     Some(dir.join("config.json"))
+}
+
+/// The user name and token of a GitHub job, where it hands its token to the commands that it runs. `ghcr.io` takes any
+/// user name with it.
+pub(crate) fn github_token() -> Option<(String, String)> {
+    let token = text("GITHUB_TOKEN")?;
+    let user = text("GITHUB_ACTOR").unwrap_or_else(|| "x-access-token".to_owned());
+    Some((user, token))
+}
+
+/// The directories in which programs are found, without those that depend on where one stands: others may write there.
+pub(crate) fn program_dirs() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
+        .collect()
+}
+
+fn home() -> Option<PathBuf> {
+    non_empty("HOME").map(PathBuf::from)
 }
 
 /// True where progress can be drawn: standard error is a terminal that is not `dumb`.
@@ -38,13 +96,17 @@ pub(crate) fn temporary_dir() -> PathBuf {
 
 /// The first of the programs that is found on `PATH`.
 pub(crate) fn find_program<'a>(names: &[&'a str]) -> Option<&'a str> {
-    let path = std::env::var_os("PATH")?;
+    let dirs = program_dirs();
     names
         .iter()
         .copied()
-        .find(|name| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+        .find(|name| dirs.iter().any(|dir| dir.join(name).is_file()))
 }
 
 fn non_empty(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn text(name: &str) -> Option<String> {
+    non_empty(name)?.into_string().ok()
 }

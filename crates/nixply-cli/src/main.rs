@@ -19,6 +19,7 @@ mod environment;
 mod error;
 mod image;
 mod input;
+mod keychain;
 mod named_paths;
 mod nix;
 mod options;

@@ -3,10 +3,10 @@
 use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{StoredPlace, stored_place};
-use crate::text;
+use crate::keychain::{credentials_error, keychain};
 use nixply_layout::{LayoutError, OpenOptions, open_image};
 use nixply_oci::{ImageReference, ImageSource, Platform, SourceError};
-use nixply_registry::{ConfiguredCredentials, Credentials, RegistryError, RegistryImage};
+use nixply_registry::{Credentials, Keychain as _, RegistryError, RegistryImage};
 use std::error::Error;
 
 /// How an image that exists already is found and opened.
@@ -102,40 +102,11 @@ pub(crate) fn parse_reference(text: &str) -> Result<ImageReference, CliError> {
         .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
 }
 
-/// The credentials for a repository, from Docker's configuration file where there is one.
+/// The credentials for a repository.
 pub(crate) fn credentials(reference: &ImageReference) -> Result<Credentials, CliError> {
-    let Some(path) = environment::docker_config() else {
-        return Ok(Credentials::Anonymous);
-    };
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Credentials::Anonymous);
-        }
-        Err(error) => {
-            let message = format!("cannot read `{}`", path.display());
-            return Err(CliError::context(ExitStatus::Failed, message, &error));
-        }
-    };
-    let configured = Credentials::from_docker_config(&bytes, reference).map_err(|error| {
-        CliError::context(
-            ExitStatus::Input,
-            format!("cannot use `{}`", path.display()),
-            &error,
-        )
-    })?;
-    Ok(match configured {
-        ConfiguredCredentials::Found(credentials) => credentials,
-        ConfiguredCredentials::Helper { program } => {
-            text::warning(&format!(
-                "`{}` keeps the credentials of `{}` in `{program}`, which this version cannot ask; going on without",
-                path.display(),
-                reference.host()
-            ));
-            Credentials::Anonymous
-        }
-        _ => Credentials::Anonymous,
-    })
+    keychain()
+        .resolve(reference.host(), reference.repository())
+        .map_err(|error| credentials_error(&error))
 }
 
 /// A stored image could not be read: the registry's or the network's fault where there is one, else the image's.

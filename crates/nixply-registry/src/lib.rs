@@ -27,9 +27,9 @@ mod buffer;
 mod challenge;
 mod connection;
 mod credentials;
-mod docker_config;
 mod error;
 mod identity;
+mod keychain;
 mod oci_error;
 mod push;
 mod read;
@@ -42,8 +42,11 @@ mod transport;
 mod upload;
 
 pub use credentials::Credentials;
-pub use docker_config::{ConfiguredCredentials, CredentialsError};
 pub use error::RegistryError;
+pub use keychain::{
+    AuthFileFormat, AuthFileSource, ConfiguredKeychain, CredentialsError, FixedKeychain,
+    GivenCredentials, HelperPrograms, KeptIn, Keychain, KeychainSources, LoginFile, LoginKey,
+};
 pub use push::push;
 pub use read::RegistryImage;
 pub use records::read_records;
