@@ -6,12 +6,12 @@ use crate::image::{self, Request};
 use crate::options::{ImageOptions, StoreOptions};
 use crate::stored::{OpenArgs, open, source_error};
 use crate::text;
-use nixply_image::{Plan, finish, store_paths_of_history};
+use nixply_image::{ManifestFormat, Plan, finish, store_paths_of_history};
 use nixply_layer::{
     CompareError, Compression, Difference, DifferenceKind, DockerToolsHeader, LayerContents,
     LayerFormat, LayerSpec, StorePathContent, StoreRoot, compare_layer, read_diff_id, write_layer,
 };
-use nixply_oci::{DiffId, ImageSource, LayerRecord, StoredImage};
+use nixply_oci::{DiffId, ImageSource, LayerRecord, MediaType, StoredImage};
 use nixply_store::{NarHash, StoreDir};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -165,7 +165,11 @@ fn config_difference(plan: &Plan, image: &StoredImage) -> Result<Option<String>,
             media_type: descriptor.media_type.clone(),
         })
         .collect();
-    let finished = finish(plan, &records)
+    let format = match image.manifest_descriptor.media_type {
+        MediaType::DockerManifest => ManifestFormat::Docker,
+        _ => ManifestFormat::Oci,
+    };
+    let finished = finish(plan, &records, format)
         .map_err(|error| CliError::from_error(ExitStatus::Verification, &error))?;
     let (expected, found) = (
         finished.config_descriptor.digest,
