@@ -5,6 +5,7 @@ use crate::image::{self, Request};
 use crate::input::{Input, read_input};
 use crate::nix;
 use crate::options::{ConfigOptions, ImageOptions, PlanOptions};
+use crate::registries::Registries;
 use crate::stored::{OpenArgs, open, source_error};
 use crate::text;
 use nixply_image::{ImageContents, LayerHolds, Plan};
@@ -33,6 +34,7 @@ pub(crate) struct Known {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading<'a> {
     pub(crate) open: &'a OpenArgs,
+    pub(crate) registries: &'a Registries,
     /// For what is planned here; a plan and an image are as they are.
     pub(crate) plan: &'a PlanOptions,
     pub(crate) read_layers: bool,
@@ -45,7 +47,7 @@ pub(crate) fn read(
     default_compression: Compression,
 ) -> Result<Known, CliError> {
     let args = reading.open;
-    if let Some(source) = open(image, args)? {
+    if let Some(source) = open(image, args, reading.registries)? {
         let mut contents = ImageContents::of_stored(source.image());
         if reading.read_layers {
             read_unnamed(&*source, &mut contents)?;
@@ -76,7 +78,7 @@ pub(crate) fn read(
         options: &options,
         name: None,
         default_compression,
-        insecure: args.insecure,
+        registries: reading.registries,
     };
     let (plan, closure) = image::plan_input(input, &request)?;
     let contents = ImageContents::of_plan(&plan)

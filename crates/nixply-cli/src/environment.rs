@@ -50,6 +50,11 @@ fn docker_config() -> Option<PathBuf> {
     Some(dir.join("config.json"))
 }
 
+/// The user name and password for the registry that a command is about.
+pub(crate) fn registry_user() -> (Option<String>, Option<String>) {
+    (text("REGISTRY_USERNAME"), text("REGISTRY_PASSWORD"))
+}
+
 /// The user name and token of a GitHub job, where it hands its token to the commands that it runs. `ghcr.io` takes any
 /// user name with it.
 pub(crate) fn github_token() -> Option<(String, String)> {

@@ -6,6 +6,7 @@ use crate::input::{Input, read_input, spec_closure};
 use crate::named_paths::{self, Given};
 use crate::options::{ImageOptions, LayerFormatName, NameOptions, WorkOptions, created};
 use crate::packer_input::{note_unknown, packer_input};
+use crate::registries::Registries;
 use crate::text;
 use nixply_image::{
     DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlannedLayer, PlanningError, plan_image,
@@ -26,8 +27,8 @@ pub(crate) struct Request<'a> {
     pub(crate) name: Option<&'a NameOptions>,
     /// The compression where neither the command line nor a specification names one.
     pub(crate) default_compression: Compression,
-    /// Whether a registry with a prior image may be spoken to in plain HTTP.
-    pub(crate) insecure: bool,
+    /// Where a prior image may be.
+    pub(crate) registries: &'a Registries,
 }
 
 /// Plans the image that the command line asks for.

@@ -25,6 +25,7 @@ mod nix;
 mod options;
 mod packer_input;
 mod progress;
+mod registries;
 mod stored;
 mod text;
 

@@ -130,6 +130,11 @@ pub(crate) struct StoreOptions {
 }
 
 impl PlanOptions {
+    /// The prior image, or nothing.
+    pub(crate) fn prior(&self) -> &str {
+        self.prior.as_deref().unwrap_or_default()
+    }
+
     /// The first option that was given of those that decide the layers.
     pub(crate) fn deciding(&self) -> Option<&'static str> {
         let decided = [

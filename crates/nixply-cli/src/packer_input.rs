@@ -5,6 +5,7 @@ use crate::error::{CliError, ExitStatus};
 use crate::image::Request;
 use crate::input::{Input, read_file, read_input, stored_place};
 use crate::named_paths::{self, Given};
+use crate::registries::Registries;
 use crate::stored::{OpenArgs, StoredError, open_stored};
 use crate::text;
 use nixply_image::{ImageContents, ImageSpec, LayerHolds, LayerOutline, Plan};
@@ -61,11 +62,11 @@ pub(crate) fn packer_input(
         _ => None,
     };
     let prior = match (&options.prior, &spec.prior) {
-        (Some(image), _) => read_prior(image, platform, request.insecure)?,
+        (Some(image), _) => read_prior(image, platform, request.registries)?,
         (None, Some(image)) if of_spec(takes_structure) => {
             let is_file = !image.starts_with("docker://");
             let file = is_file.then(|| base.join(image).display().to_string());
-            read_prior(file.as_ref().unwrap_or(image), platform, request.insecure)?
+            read_prior(file.as_ref().unwrap_or(image), platform, request.registries)?
         }
         _ => Vec::new(),
     };
@@ -117,7 +118,7 @@ pub(crate) fn read_catalog(file: &Path) -> Result<Catalog, CliError> {
 fn read_prior(
     image: &str,
     platform: &Platform,
-    insecure: bool,
+    registries: &Registries,
 ) -> Result<Vec<Vec<StorePath>>, CliError> {
     let Some(place) = stored_place(image)? else {
         let is_absent = !image.contains('#') && Path::new(image).symlink_metadata().is_err();
@@ -137,9 +138,8 @@ fn read_prior(
     let args = OpenArgs {
         platform: Some(platform.clone()),
         reference: None,
-        insecure,
     };
-    let source = match open_stored(place, &args) {
+    let source = match open_stored(place, &args, registries) {
         Ok(source) => source,
         Err(StoredError::Registry(error)) if error.is_absent() => {
             text::warning(&format!(

@@ -3,10 +3,10 @@
 use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{StoredPlace, stored_place};
-use crate::keychain::{credentials_error, keychain};
+use crate::registries::Registries;
 use nixply_layout::{LayoutError, OpenOptions, open_image};
 use nixply_oci::{ImageReference, ImageSource, Platform, SourceError};
-use nixply_registry::{Credentials, Keychain as _, RegistryError, RegistryImage};
+use nixply_registry::RegistryError;
 use std::error::Error;
 
 /// How an image that exists already is found and opened.
@@ -19,16 +19,17 @@ pub(crate) struct OpenArgs {
     /// Which image, where a layout or an archive holds several: a name or a digest
     #[arg(long, value_name = "NAME")]
     pub(crate) reference: Option<String>,
-    /// Allow plain HTTP and unverified certificates for the registry
-    #[arg(long)]
-    pub(crate) insecure: bool,
 }
 
 /// Opens an image in a registry (`docker://REF`), an OCI layout or an archive; none where `image` is none of them.
-pub(crate) fn open(image: &str, args: &OpenArgs) -> Result<Option<Box<dyn ImageSource>>, CliError> {
+pub(crate) fn open(
+    image: &str,
+    args: &OpenArgs,
+    registries: &Registries,
+) -> Result<Option<Box<dyn ImageSource>>, CliError> {
     match stored_place(image)? {
         None => Ok(None),
-        Some(place) => Ok(Some(open_stored(place, args)?)),
+        Some(place) => Ok(Some(open_stored(place, args, registries)?)),
     }
 }
 
@@ -60,18 +61,12 @@ impl From<StoredError> for CliError {
 pub(crate) fn open_stored(
     place: StoredPlace,
     args: &OpenArgs,
+    registries: &Registries,
 ) -> Result<Box<dyn ImageSource>, StoredError> {
     match place {
         StoredPlace::Registry(reference) => {
             let reference = parse_reference(&reference)?;
-            let credentials = credentials(&reference)?;
-            let opened = RegistryImage::open(
-                &reference,
-                args.platform.as_ref(),
-                &credentials,
-                args.insecure,
-            )
-            .map_err(StoredError::Registry)?;
+            let opened = registries.open(&reference, args.platform.as_ref())?;
             Ok(Box::new(opened))
         }
         StoredPlace::Disk(path) => {
@@ -100,13 +95,6 @@ pub(crate) fn parse_reference(text: &str) -> Result<ImageReference, CliError> {
     let text = text.strip_prefix("docker://").unwrap_or(text);
     text.parse()
         .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
-}
-
-/// The credentials for a repository.
-pub(crate) fn credentials(reference: &ImageReference) -> Result<Credentials, CliError> {
-    keychain()
-        .resolve(reference.host(), reference.repository())
-        .map_err(|error| credentials_error(&error))
 }
 
 /// A stored image could not be read: the registry's or the network's fault where there is one, else the image's.

@@ -8,6 +8,7 @@ mod title;
 use crate::contents::{self, Known, Reading, References, references};
 use crate::error::{CliError, ExitStatus, output};
 use crate::options::PlanOptions;
+use crate::registries::RegistryOptions;
 use crate::stored::OpenArgs;
 use crate::text;
 use nixply_image::{Comparison, SizeMeasure, compare};
@@ -52,6 +53,8 @@ pub(crate) struct Args {
     plan: PlanOptions,
     #[command(flatten)]
     open: OpenArgs,
+    #[command(flatten)]
+    registry: RegistryOptions,
 }
 
 /// Two images and what tells them apart.
@@ -66,8 +69,11 @@ struct Diff<'a> {
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let plain = Compression::default();
+    let images = [&args.new, &args.old, args.plan.prior()];
+    let registries = args.registry.registries(&images)?;
     let reading = Reading {
         open: &args.open,
+        registries: &registries,
         plan: &args.plan,
         read_layers: args.read_layers,
     };

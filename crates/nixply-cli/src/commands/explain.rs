@@ -7,6 +7,7 @@ mod report;
 use crate::contents::{self, Known, Reading, References, references};
 use crate::error::{CliError, ExitStatus, output};
 use crate::options::PlanOptions;
+use crate::registries::RegistryOptions;
 use crate::stored::OpenArgs;
 use crate::text;
 use nixply_image::{
@@ -41,6 +42,8 @@ pub(crate) struct Args {
     plan: PlanOptions,
     #[command(flatten)]
     open: OpenArgs,
+    #[command(flatten)]
+    registry: RegistryOptions,
 }
 
 /// An image and what is known of it.
@@ -54,8 +57,11 @@ struct Explained<'a> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
+    let images = [&args.image, args.plan.prior()];
+    let registries = args.registry.registries(&images)?;
     let reading = Reading {
         open: &args.open,
+        registries: &registries,
         plan: &args.plan,
         read_layers: args.read_layers,
     };

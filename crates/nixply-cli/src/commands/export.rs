@@ -5,6 +5,7 @@ use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
 use crate::options::{ImageOptions, NameOptions, WorkOptions};
 use crate::progress::Progress;
+use crate::registries::RegistryOptions;
 use crate::stored::layout_error;
 use clap::ValueEnum;
 use nixply_image::PlannedImage;
@@ -36,6 +37,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: ImageOptions,
     #[command(flatten)]
+    registry: RegistryOptions,
+    #[command(flatten)]
     name: NameOptions,
     #[command(flatten)]
     work: WorkOptions,
@@ -64,6 +67,8 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         )
         .hint("use `--format archive`, which is an OCI layout in one tar"));
     }
+    let images = [args.image.as_str(), args.options.plan.prior()];
+    let registries = args.registry.registries(&images)?;
     let plan = image::plan(&Request {
         image: &args.image,
         options: &args.options,
@@ -73,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             Format::DockerArchive => Compression::None,
             Format::Archive | Format::OciDir => Compression::default(),
         },
-        insecure: false,
+        registries: &registries,
     })?;
     let image = image::image(plan, &args.work, &BTreeMap::new())?;
     let progress = Progress::new("writing", image.layers().len(), args.quiet);

@@ -4,6 +4,7 @@ use super::plan::describe as describe_plan;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
 use crate::options::ImageOptions;
+use crate::registries::{Registries, RegistryOptions};
 use crate::stored::{OpenArgs, open};
 use crate::text;
 use nixply_image::{Plan, store_paths_of_history};
@@ -19,6 +20,8 @@ pub(crate) struct Args {
     image: String,
     #[command(flatten)]
     open: OpenArgs,
+    #[command(flatten)]
+    registry: RegistryOptions,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
@@ -46,7 +49,8 @@ struct InspectedLayer<'a> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
-    let text = if let Some(source) = open(&args.image, &args.open)? {
+    let registries = args.registry.registries(&[&args.image])?;
+    let text = if let Some(source) = open(&args.image, &args.open, &registries)? {
         let inspected = inspect(source.image());
         if args.json {
             json(&inspected)?
@@ -54,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             describe(&inspected)
         }
     } else {
-        let plan = plan(args)?;
+        let plan = plan(args, &registries)?;
         if args.json {
             plan.to_json()
                 .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?
@@ -69,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
 }
 
 /// The plan, or what would be planned.
-fn plan(args: &Args) -> Result<Plan, CliError> {
+fn plan(args: &Args, registries: &Registries) -> Result<Plan, CliError> {
     let mut options = ImageOptions::default();
     options.config.platform.clone_from(&args.open.platform);
     image::plan(&Request {
@@ -77,7 +81,7 @@ fn plan(args: &Args) -> Result<Plan, CliError> {
         options: &options,
         name: None,
         default_compression: Compression::default(),
-        insecure: args.open.insecure,
+        registries,
     })
 }
 

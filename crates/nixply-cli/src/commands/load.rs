@@ -6,6 +6,7 @@ use crate::error::{CliError, ExitStatus, is_broken_pipe};
 use crate::image::{self, Request};
 use crate::options::{ImageOptions, NameOptions, WorkOptions};
 use crate::progress::Progress;
+use crate::registries::RegistryOptions;
 use crate::stored::layout_error;
 use crate::text;
 use clap::ValueEnum;
@@ -25,6 +26,8 @@ pub(crate) struct Args {
     into: Option<Engine>,
     #[command(flatten)]
     options: ImageOptions,
+    #[command(flatten)]
+    registry: RegistryOptions,
     #[command(flatten)]
     name: NameOptions,
     #[command(flatten)]
@@ -65,6 +68,8 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             }
         },
     };
+    let images = [args.image.as_str(), args.options.plan.prior()];
+    let registries = args.registry.registries(&images)?;
     let plan = image::plan(&Request {
         image: &args.image,
         options: &args.options,
@@ -72,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         // The bytes go through a pipe and are unpacked at the other end: compressing them only costs time. The config,
         // and so Docker's image ID, is the same as that of a compressed image.
         default_compression: Compression::None,
-        insecure: false,
+        registries: &registries,
     })?;
     if plan.name.is_none() {
         text::warning("the image gets no name: give it one with --name");

@@ -3,6 +3,7 @@
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
 use crate::options::{ImageOptions, NameOptions};
+use crate::registries::RegistryOptions;
 use crate::text;
 use nixply_image::{Plan, PlannedLayer};
 use nixply_layer::Compression;
@@ -17,6 +18,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: ImageOptions,
     #[command(flatten)]
+    registry: RegistryOptions,
+    #[command(flatten)]
     name: NameOptions,
     /// Print the plan as JSON
     #[arg(long)]
@@ -27,12 +30,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
+    let images = [args.image.as_str(), args.options.plan.prior()];
+    let registries = args.registry.registries(&images)?;
     let plan = image::plan(&Request {
         image: &args.image,
         options: &args.options,
         name: Some(&args.name),
         default_compression: Compression::default(),
-        insecure: false,
+        registries: &registries,
     })?;
     let json = plan
         .to_json()

@@ -4,7 +4,8 @@ use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
 use crate::options::{ImageOptions, WorkOptions, count};
 use crate::progress::Progress;
-use crate::stored::{credentials, parse_reference, registry_error};
+use crate::registries::RegistryOptions;
+use crate::stored::{parse_reference, registry_error};
 use crate::text;
 use nixply_image::Plan;
 use nixply_layer::Compression;
@@ -16,7 +17,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Makes an image and pushes it to a registry, reading only what the registry lacks
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A closure file, `-`, a plan, an image specification, a store path or an installable
@@ -26,6 +26,8 @@ pub(crate) struct Args {
     reference: String,
     #[command(flatten)]
     options: ImageOptions,
+    #[command(flatten)]
+    registry: RegistryOptions,
     #[command(flatten)]
     work: WorkOptions,
     /// Push under this tag, too (can be repeated)
@@ -43,9 +45,6 @@ pub(crate) struct Args {
     /// Print what was done as JSON
     #[arg(long, help_heading = "Push options")]
     json: bool,
-    /// Allow plain HTTP and unverified certificates for the registry
-    #[arg(long, help_heading = "Push options")]
-    insecure: bool,
     /// Show no progress
     #[arg(short, long, help_heading = "Push options")]
     quiet: bool,
@@ -79,26 +78,29 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             format!("`{reference}` names a digest, which follows from the image: expected a tag"),
         ));
     }
+    let target = format!("docker://{reference}");
+    let images = [&target, &args.image, args.options.plan.prior()];
+    let registries = args.registry.registries(&images)?;
     let plan = image::plan(&Request {
         image: &args.image,
         options: &args.options,
         name: None,
         default_compression: Compression::default(),
-        insecure: args.insecure,
+        registries: &registries,
     })?;
     let targets = targets(&reference, &args.tags, &plan)?;
     if let Some(file) = &args.digest_file {
         check_directory_of(file)?;
     }
-    let credentials = credentials(&reference)?;
+    let credentials = registries.credentials(&reference)?;
     let records = if args.no_records {
         BTreeMap::new()
     } else {
-        known_records(&targets, &credentials, args.insecure)
+        known_records(&targets, &credentials, registries.insecure)
     };
     let image = image::image(plan, &args.work, &records)?;
     let mut options = PushOptions::for_jobs(args.work.jobs());
-    options.insecure = args.insecure;
+    options.insecure = registries.insecure;
     options.connections = args.connections.unwrap_or(options.connections);
     let progress = Progress::new("pushing", image.layers().len(), args.quiet);
     let report = push(&image, &targets, &credentials, &options, &progress);

@@ -4,6 +4,7 @@ use super::inspect::layer_histories;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
 use crate::options::{ImageOptions, StoreOptions};
+use crate::registries::{Registries, RegistryOptions};
 use crate::stored::{OpenArgs, open, source_error};
 use crate::text;
 use nixply_image::{ManifestFormat, Plan, finish, store_paths_of_history};
@@ -28,6 +29,8 @@ pub(crate) struct Args {
     plan: Option<String>,
     #[command(flatten)]
     open: OpenArgs,
+    #[command(flatten)]
+    registry: RegistryOptions,
     #[command(flatten)]
     store: StoreOptions,
     /// Print what was found as JSON
@@ -72,7 +75,10 @@ enum ComparedWith {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
-    let source = open(&args.image, &args.open)?.ok_or_else(|| {
+    let registries = args
+        .registry
+        .registries(&[&args.image, args.plan.as_deref().unwrap_or_default()])?;
+    let source = open(&args.image, &args.open, &registries)?.ok_or_else(|| {
         if let Err(error) = std::fs::metadata(&args.image) {
             return CliError::context(
                 ExitStatus::Failed,
@@ -85,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             .hint("expected docker://REF, an OCI layout directory or an archive")
     })?;
     let plan = (args.plan.as_deref())
-        .map(|plan| read_plan(plan, args.open.insecure))
+        .map(|plan| read_plan(plan, &registries))
         .transpose()?;
     let specs = match &plan {
         Some(plan) => plan_specs(plan, source.image())?,
@@ -179,13 +185,13 @@ fn config_difference(plan: &Plan, image: &StoredImage) -> Result<Option<String>,
 }
 
 /// A plan, or what is planned by an image specification or a closure without further options.
-fn read_plan(text: &str, insecure: bool) -> Result<Plan, CliError> {
+fn read_plan(text: &str, registries: &Registries) -> Result<Plan, CliError> {
     image::plan(&Request {
         image: text,
         options: &ImageOptions::default(),
         name: None,
         default_compression: Compression::default(),
-        insecure,
+        registries,
     })
 }
 
