@@ -75,6 +75,22 @@ fn home() -> Option<PathBuf> {
     non_empty("HOME").map(PathBuf::from)
 }
 
+/// The directory of the local layer records: `$NIXPLY_CACHE_DIR`, else `$XDG_CACHE_HOME/nixply`, else `~/.cache/nixply`.
+/// XDG's base directory specification takes no relative path.
+pub(crate) fn cache_dir() -> Option<PathBuf> {
+    if let Some(dir) = non_empty("NIXPLY_CACHE_DIR") {
+        return Some(PathBuf::from(dir));
+    }
+    let absolute = |name| {
+        non_empty(name)
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute())
+    };
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".cache")))
+        .map(|caches| caches.join("nixply"))
+}
+
 /// True where progress can be drawn: standard error is a terminal that is not `dumb`.
 pub(crate) fn can_draw() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")

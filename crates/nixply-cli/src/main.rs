@@ -52,6 +52,7 @@ enum Command {
     Diff(commands::diff::Args),
     Verify(commands::verify::Args),
     Catalog(commands::catalog::Args),
+    Cache(commands::cache::Args),
     Bench(commands::bench::Args),
 }
 
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         Command::Diff(args) => commands::diff::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Catalog(args) => commands::catalog::run(&args),
+        Command::Cache(args) => commands::cache::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
     };
     match result {

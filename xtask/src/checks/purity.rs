@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 const PURE: &[&str] = &["nixply-oci", "nixply-pack", "nixply-reuse", "nixply-store"];
 /// Crates that a front end other than our command could use.
 const LIBRARIES: &[&str] = &[
+    "nixply-cache",
     "nixply-image",
     "nixply-layer",
     "nixply-layout",

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod bench;
+pub(crate) mod cache;
 pub(crate) mod catalog;
 pub(crate) mod diff;
 pub(crate) mod explain;

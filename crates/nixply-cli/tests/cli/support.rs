@@ -89,7 +89,11 @@ impl Sandbox {
 
     /// Runs the command and shows all that people see, without what differs from machine to machine.
     pub(crate) fn show(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
+        self.shown(arguments, &self.run(arguments))
+    }
+
+    /// The same of a run that has been.
+    pub(crate) fn shown(&self, arguments: &[&str], output: &Output) -> String {
         format!(
             "$ nixply {}\n{}--- stderr\n{}--- exit code {}\n",
             arguments.join(" "),
