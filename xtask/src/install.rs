@@ -4,6 +4,7 @@ use crate::command::{command, find_program, output, text};
 use crate::debnix::update_apt;
 use crate::say::say;
 use anyhow::Result;
+use std::path::PathBuf;
 
 /// Programs that come together.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,16 @@ pub(crate) const SKOPEO: Tool = Tool {
     programs: &["skopeo"],
     packages: &["skopeo"],
 };
+pub(crate) const NGINX: Tool = Tool {
+    name: "nginx",
+    programs: &["nginx"],
+    packages: &["nginx"],
+};
+pub(crate) const OPENSSL: Tool = Tool {
+    name: "OpenSSL",
+    programs: &["openssl"],
+    packages: &["openssl"],
+};
 // Debian 13 has the client in a package of its own. dockerd looks for iptables even when told not to use it.
 pub(crate) const DOCKER: Tool = Tool {
     name: "Docker",
@@ -48,6 +59,18 @@ pub(crate) const APT: Tool = Tool {
     programs: &["apt-get", "dpkg-deb"],
     packages: &[],
 };
+
+/// What only Go installs: the program, and the package that it is made of.
+const GO_PROGRAMS: &[(&str, &str)] = &[
+    (
+        "crane",
+        "github.com/google/go-containerregistry/cmd/crane@latest",
+    ),
+    (
+        "registry",
+        "github.com/distribution/distribution/v3/cmd/registry@latest",
+    ),
+];
 
 impl Tool {
     /// Whether all its programs are on `PATH`.
@@ -100,6 +123,41 @@ fn is_known(package: &str) -> bool {
         ["show", "--no-all-versions", package],
     ))
     .is_ok_and(|output| !output.stdout.is_empty())
+}
+
+/// Installs what Go has to install, where Go is, into a folder of the target directory that tests know. Gives back what
+/// is missing all the same.
+pub(crate) fn install_with_go() -> Result<Vec<&'static str>> {
+    let has_go = find_program("go").is_some();
+    let mut missing = Vec::new();
+    for (program, package) in GO_PROGRAMS {
+        if go_program(program)?.is_file() {
+            continue;
+        }
+        if has_go {
+            say(format!("Installing {program} with Go"));
+            let mut install = command("go", ["install", package]);
+            install
+                .env("GOBIN", go_dir()?)
+                .env("GOFLAGS", "-modcacherw");
+            if let Err(error) = text(&mut install) {
+                say(format!("That failed: {error:#}"));
+            }
+        }
+        if !go_program(program)?.is_file() {
+            missing.push(*program);
+        }
+    }
+    Ok(missing)
+}
+
+/// Where [`install_with_go`] puts a program.
+pub(crate) fn go_program(program: &str) -> Result<PathBuf> {
+    Ok(go_dir()?.join(program))
+}
+
+fn go_dir() -> Result<PathBuf> {
+    Ok(crate::target_dir()?.join("go"))
 }
 
 /// Whether this process may install packages, mount folders and start a container runtime.

@@ -3,7 +3,7 @@
 use crate::checks::CHECKS;
 use crate::command;
 use crate::e2e;
-use crate::install::{self, DOCKER, NIX, PODMAN, REGISTRY, SKOPEO};
+use crate::install::{self, DOCKER, NGINX, NIX, OPENSSL, PODMAN, REGISTRY, SKOPEO};
 use crate::say::say;
 use crate::tally::Tally;
 use anyhow::{Context, Result, bail};
@@ -78,10 +78,12 @@ pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
     let mut tally = Tally::default();
     let start = Instant::now();
     if names.is_empty() || names.iter().any(|name| name == "unit" || name == "e2e") {
-        for missing in install::install(&[NIX, REGISTRY, SKOPEO, DOCKER, PODMAN]) {
+        let tools = [NIX, REGISTRY, SKOPEO, DOCKER, PODMAN, NGINX, OPENSSL];
+        let missing = install::install(&tools);
+        let missing = missing.iter().map(|tool| tool.name);
+        for name in missing.chain(install::install_with_go()?) {
             say(format!(
-                "{} is missing: the tests that need it are skipped",
-                missing.name
+                "{name} is missing: the tests that need it are skipped"
             ));
         }
     }

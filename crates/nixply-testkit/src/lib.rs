@@ -8,4 +8,4 @@ pub mod recorded;
 pub mod registry;
 pub mod sample;
 
-pub use program::require_program;
+pub use program::{require_program, say_skipped};

@@ -26,7 +26,7 @@ use std::time::Instant;
 enum Need {
     Registry,
     Docker,
-    Go,
+    Crane,
     Root,
     Tool(Tool),
 }
@@ -77,7 +77,7 @@ const STEPS: &[Step] = &[
     ),
     (
         "crane validates a pushed image",
-        &[Need::Registry, Need::Go],
+        &[Need::Registry, Need::Crane],
         registry::crane,
     ),
     (
@@ -265,9 +265,11 @@ impl World {
                 .err()
                 .map(|error| format!("{error:#}")),
             Need::Docker => self.docker.as_ref().err().map(|error| format!("{error:#}")),
-            Need::Go => crate::command::find_program("go")
-                .is_none()
-                .then(|| "Go is not installed".to_owned()),
+            Need::Crane => match install::go_program("crane") {
+                Ok(program) if program.is_file() => None,
+                Ok(_) => Some("crane is not installed".to_owned()),
+                Err(error) => Some(format!("{error:#}")),
+            },
             Need::Root => (!install::is_root()).then(|| "not run as root".to_owned()),
             Need::Tool(tool) => reason(&ensure_tool(tool)),
         }

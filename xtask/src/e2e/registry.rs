@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::command::{self, command, json, output, text};
+use crate::install;
 use anyhow::{Result, ensure};
 use std::ffi::OsStr;
 use std::fs;
@@ -77,19 +78,10 @@ pub(super) fn sharing(world: &World) -> Result<()> {
 }
 
 pub(super) fn crane(world: &World) -> Result<()> {
-    let go_dir = crate::target_dir()?.join("go");
-    let mut install = command(
-        "go",
-        [
-            "install",
-            "github.com/google/go-containerregistry/cmd/crane@latest",
-        ],
-    );
-    text(install.env("GOBIN", &go_dir).env("GOFLAGS", "-modcacherw"))?;
     let reference = world.reference("crane:v1")?;
     world.nixply.push(&world.python.closure, &reference, &[])?;
     text(&mut command(
-        go_dir.join("crane"),
+        install::go_program("crane")?,
         ["validate", "--insecure", "--remote", &reference],
     ))
     .map(drop)

@@ -99,7 +99,7 @@ fn read_chunks(from: &mut impl BufRead) -> io::Result<Vec<u8>> {
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// The headers, without `Content-Length`.
+    /// The headers. `Content-Length` is added unless it is among them, to lie about it.
     pub headers: Vec<(String, String)>,
     /// The body; for a `HEAD` only its length is sent.
     pub body: Vec<u8>,
@@ -143,7 +143,11 @@ impl Answer {
         for (name, value) in &self.headers {
             write!(head, "{name}: {value}\r\n")?;
         }
-        write!(head, "Content-Length: {}\r\n\r\n", self.body.len())?;
+        let is_length = |name: &str| name.eq_ignore_ascii_case("content-length");
+        if !self.headers.iter().any(|(name, _)| is_length(name)) {
+            write!(head, "Content-Length: {}\r\n", self.body.len())?;
+        }
+        head.extend_from_slice(b"\r\n");
         if !is_head {
             head.extend_from_slice(&self.body);
         }

@@ -1,12 +1,10 @@
 //! A registry in this process that notes every request and answers as a test wants.
 
 use super::http::{Answer, Request};
+use super::serve::{self, Server};
 use nixply_oci::Digest;
 use std::collections::BTreeMap;
-use std::io::{self, BufReader};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 /// What a test wants to answer itself; `None` leaves the answer to the registry.
 type Rule = dyn Fn(&Request) -> Option<Answer> + Send + Sync;
@@ -16,7 +14,7 @@ type Rule = dyn Fn(&Request) -> Option<Answer> + Send + Sync;
 /// Repositories share everything. A rule may answer any request in its place, to refuse, to lie, to want a token.
 #[derive(Debug)]
 pub struct RecordingRegistry {
-    address: SocketAddr,
+    server: Server,
     shared: Arc<Shared>,
 }
 
@@ -49,36 +47,22 @@ impl RecordingRegistry {
 
     /// Starts a registry with a rule.
     #[must_use]
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "a test without its server has to stop"
-    )]
     pub fn start_with(rule: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             stored: Mutex::default(),
             rule: Box::new(rule),
         });
         let for_connections = Arc::clone(&shared);
-        // The thread ends with the test process: it holds nothing but memory and a port.
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&for_connections);
-                // A connection that breaks is the client's business, and often the test's purpose.
-                thread::spawn(move || drop(serve(&stream, &shared)));
-            }
+        let server = Server::start(move |stream| {
+            serve::answer_all(&stream, |request| for_connections.answer(request))
         });
-        Self { address, shared }
+        Self { server, shared }
     }
 
     /// The registry's host: `127.0.0.1` and the port.
     #[must_use]
     pub fn host(&self) -> String {
-        self.address.to_string()
+        self.server.host()
     }
 
     /// Every request so far, in the order received.
@@ -118,21 +102,14 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Stored> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
-    let mut from = BufReader::new(stream);
-    let mut to = stream;
-    while let Some(request) = Request::read(&mut from)? {
-        let is_head = request.method == "HEAD";
-        shared.lock().requests.push(request.clone());
-        let answer = match (shared.rule)(&request) {
+    fn answer(&self, request: Request) -> Answer {
+        self.lock().requests.push(request.clone());
+        match (self.rule)(&request) {
             Some(answer) => answer,
-            None => shared.lock().answer(request),
-        };
-        answer.write(&mut to, is_head)?;
+            None => self.lock().answer(request),
+        }
     }
-    stream.shutdown(Shutdown::Both)
 }
 
 impl Stored {
