@@ -26,7 +26,9 @@ const USAGE: &str = "\
 Usage: cargo xtask demo             from a Nix closure to a running container, on this machine
        cargo xtask test [SECTION]…  all tests, or some sections of them: fmt, checks, clippy, doc, unit, e2e
        cargo xtask bench reuse      what a fleet moves under every packer, and whether the gates hold
-       cargo xtask bench speed      what reading, packing and planning cost (docs/benchmarks.md)";
+       cargo xtask bench speed      what reading, packing and planning cost (docs/benchmarks.md)
+       cargo xtask bench push [--case NAME]… [--quick] [--peer-script FILE]
+                                    what pushing costs against nixpkgs' streamed images and skopeo (docs/benchmarks.md)";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +43,11 @@ fn main() -> ExitCode {
         Some((command, [what])) if command == "bench" && what == "speed" => {
             root().and_then(|root| bench::speed(&root))
         }
+        Some((command, [what, options @ ..])) if command == "bench" && what == "push" => {
+            root().and_then(|root| bench::push::run(&root, options))
+        }
+        // Started by the benchmark of pushing.
+        Some((command, [])) if command == "counting-registry" => bench::push::counting::serve(),
         _ => {
             say::say(USAGE);
             return ExitCode::from(2);

@@ -75,6 +75,14 @@ impl Scratch {
         Ok(log)
     }
 
+    /// Ends the service that was started last.
+    pub(crate) fn stop_last_service(&self) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut service) = services.pop() {
+            stop(&mut service);
+        }
+    }
+
     /// Whether the service that was started last has ended by itself.
     pub(crate) fn last_service_ended(&self) -> bool {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);

@@ -25,11 +25,16 @@ pub(crate) struct Registry {
 impl Registry {
     /// Starts an empty registry that keeps its blobs in the scratch folder.
     pub(crate) fn start(scratch: &Scratch) -> Result<Registry> {
+        Registry::start_in(scratch, "registry")
+    }
+
+    /// As [`Registry::start`], with its blobs in `NAME/data` below the scratch folder.
+    pub(crate) fn start_in(scratch: &Scratch, name: &str) -> Result<Registry> {
         let program = ["docker-registry", "registry"]
             .iter()
             .find_map(|name| find_program(name));
         let program = program.context("there is no registry program")?;
-        let dir = scratch.subdir("registry")?;
+        let dir = scratch.subdir(name)?;
         let port = free_port()?;
         let config = dir.join("config.yml");
         fs::write(
@@ -40,7 +45,7 @@ impl Registry {
                 dir.join("data").display()
             ),
         )?;
-        let log = scratch.start_service("registry", command(program, ["serve"]).arg(&config))?;
+        let log = scratch.start_service(name, command(program, ["serve"]).arg(&config))?;
         wait_until("the registry", scratch, &log, || answers(port))?;
         Ok(Registry {
             host: format!("localhost:{port}"),

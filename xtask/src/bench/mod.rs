@@ -1,5 +1,8 @@
 //! `cargo xtask bench reuse`: the reuse laboratory over the fleet of the fixtures, with the gates.
 //! `cargo xtask bench speed`: the benchmarks of planning.
+//! `cargo xtask bench push`: the benchmarks of pushing (`push/`).
+
+pub(crate) mod push;
 
 use crate::command::{cargo, pass_through};
 use crate::say::say;
