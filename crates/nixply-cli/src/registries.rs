@@ -1,10 +1,11 @@
 //! The registries that a command speaks to.
 
 use crate::error::{CliError, ExitStatus};
-use crate::keychain::{CredentialOptions, credentials_error};
-use crate::stored::{StoredError, parse_reference};
+use crate::keychain::CredentialOptions;
+use crate::stored::{StoredError, parse_reference, registry_error};
 use nixply_oci::{ImageReference, Platform};
-use nixply_registry::{ConfiguredKeychain, Credentials, Keychain as _, RegistryImage};
+use nixply_registry::{Client, ClientOptions, ConfiguredKeychain, RegistryImage};
+use std::sync::Arc;
 
 /// How registries are reached, and who one is to them.
 #[derive(Debug, Default, clap::Args)]
@@ -20,8 +21,8 @@ pub(crate) struct RegistryOptions {
 /// The registries of one command line.
 #[derive(Debug)]
 pub(crate) struct Registries {
-    keychain: ConfiguredKeychain,
-    pub(crate) insecure: bool,
+    keychain: Arc<ConfiguredKeychain>,
+    insecure: bool,
 }
 
 impl RegistryOptions {
@@ -44,18 +45,22 @@ impl RegistryOptions {
             }
         }
         Ok(Registries {
-            keychain: self.credentials.keychain(host.as_deref())?,
+            keychain: Arc::new(self.credentials.keychain(host.as_deref())?),
             insecure: self.insecure,
         })
     }
 }
 
 impl Registries {
-    /// The credentials for a repository.
-    pub(crate) fn credentials(&self, reference: &ImageReference) -> Result<Credentials, CliError> {
-        self.keychain
-            .resolve(reference.host(), reference.repository())
-            .map_err(|error| credentials_error(&error))
+    /// A client of these registries.
+    pub(crate) fn client(&self, connections: Option<usize>) -> Result<Client, CliError> {
+        let mut options = ClientOptions {
+            insecure: self.insecure,
+            ..ClientOptions::default()
+        };
+        options.connections = connections.unwrap_or(options.connections);
+        let keychain: Arc<ConfiguredKeychain> = Arc::clone(&self.keychain);
+        Client::new(keychain, options).map_err(|error| registry_error(&error))
     }
 
     /// Opens an image in a registry.
@@ -64,9 +69,8 @@ impl Registries {
         reference: &ImageReference,
         platform: Option<&Platform>,
     ) -> Result<RegistryImage, StoredError> {
-        let credentials = self.credentials(reference)?;
-        RegistryImage::open(reference, platform, &credentials, self.insecure)
-            .map_err(StoredError::Registry)
+        let client = self.client(None)?;
+        RegistryImage::open(&client, reference, platform).map_err(StoredError::Registry)
     }
 }
 

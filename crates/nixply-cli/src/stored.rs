@@ -3,6 +3,7 @@
 use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{StoredPlace, stored_place};
+use crate::keychain::credentials_error;
 use crate::registries::Registries;
 use nixply_layout::{LayoutError, OpenOptions, open_image};
 use nixply_oci::{ImageReference, ImageSource, Platform, SourceError};
@@ -128,6 +129,9 @@ fn registry_error_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Registr
 
 /// The layer's own error is what the user has to know: it names the file.
 pub(crate) fn registry_error(error: &RegistryError) -> CliError {
+    if let RegistryError::Credentials(error) = error {
+        return credentials_error(error);
+    }
     let status = match error {
         _ if error.is_network_or_registry() => ExitStatus::Network,
         RegistryError::NoTagOrDigest { .. } => ExitStatus::Usage,

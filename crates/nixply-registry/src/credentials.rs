@@ -2,7 +2,6 @@
 
 use crate::redact::Secrets;
 use data_encoding::BASE64;
-use oci_client::secrets::RegistryAuth;
 use std::fmt;
 
 /// What a registry is told about who asks. The `Debug` form shows no secret.
@@ -25,17 +24,6 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// What oci-client is told; it exchanges no identity token, see [`crate::identity`].
-    pub(crate) fn registry_auth(&self) -> RegistryAuth {
-        match self {
-            Self::Anonymous | Self::IdentityToken(_) => RegistryAuth::Anonymous,
-            Self::Basic { username, password } => {
-                RegistryAuth::Basic(username.clone(), password.clone())
-            }
-            Self::RegistryToken(token) => RegistryAuth::Bearer(token.clone()),
-        }
-    }
-
     /// The value of a Basic `Authorization` header (RFC 7617) without the scheme's name.
     pub(crate) fn basic_value(username: &str, password: &str) -> String {
         BASE64.encode(format!("{username}:{password}").as_bytes())

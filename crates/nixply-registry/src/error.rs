@@ -1,6 +1,6 @@
 //! What can go wrong between an image and a registry.
 
-use crate::{Refusal, Subject};
+use crate::{CredentialsError, Refusal, Subject};
 use nixply_oci::{Digest, ImageError, ImageReference, LayerError, LayerRecord, Platform};
 use std::error::Error;
 use std::io;
@@ -13,7 +13,7 @@ pub enum RegistryError {
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// No answer came: no connection, no agreement on TLS, a connection that broke.
-    #[error("no answer about {subject}: {method} {url}")]
+    #[error("no answer about {subject}: {method} {url}{}", tried(*tries))]
     Transport {
         /// What the request was about.
         subject: Box<Subject>,
@@ -23,6 +23,8 @@ pub enum RegistryError {
         url: String,
         /// What the HTTP client says.
         source: Box<dyn Error + Send + Sync>,
+        /// How often it was tried.
+        tries: u32,
     },
     /// The answer is none that the specification allows here.
     #[error("the registry's answer about {subject} breaks the protocol: {method} {url}: {problem}")]
@@ -35,6 +37,37 @@ pub enum RegistryError {
         url: String,
         /// What was expected, and what was found.
         problem: String,
+    },
+    /// The registry says that it has, or has stored, something else.
+    #[error(
+        "the registry says that {subject} is something else: expected {expected}, found {found}"
+    )]
+    DigestDiffers {
+        /// What the request was about.
+        subject: Box<Subject>,
+        /// Its digest.
+        expected: String,
+        /// What the registry says.
+        found: String,
+    },
+    /// The registry does not take a manifest, because blobs are missing that it may have said it had.
+    #[error("{refusal}")]
+    BlobUnknown {
+        /// The blobs that it misses; empty if it does not say.
+        digests: Vec<Digest>,
+        /// What it said.
+        refusal: Box<Refusal>,
+    },
+    /// The credentials could not be found out.
+    #[error(transparent)]
+    Credentials(CredentialsError),
+    /// A PEM file has not what it should have.
+    #[error("expected {what} in PEM form")]
+    Pem {
+        /// What was expected.
+        what: &'static str,
+        /// What is wrong with it; `None` if there is just nothing in it.
+        source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// The token service gave no token.
     #[error("the registry {host} gave no token: {message}")]
@@ -93,6 +126,12 @@ pub enum RegistryError {
         /// The reference.
         reference: Box<ImageReference>,
     },
+    /// There is no such image.
+    #[error("there is no {subject}")]
+    NotFound {
+        /// What was to be read.
+        subject: Box<Subject>,
+    },
     /// Bytes that were read do not have the digest that names them.
     #[error("{subject} is damaged: expected {expected}, found {found}")]
     ContentDiffers {
@@ -104,12 +143,14 @@ pub enum RegistryError {
         found: String,
     },
     /// Reading stopped before the end.
-    #[error("{subject} broke off while it was read")]
+    #[error("{subject} broke off while it was read{}", tried(*tries))]
     Broken {
         /// What was read.
         subject: Box<Subject>,
         /// What the HTTP client says.
         source: Box<dyn Error + Send + Sync>,
+        /// How often that happened without anything having come.
+        tries: u32,
     },
     /// A blob is longer or shorter than its descriptor says, or longer than is read into memory.
     #[error("{subject} is damaged: expected {expected_bytes} bytes, found {found_bytes} or more")]
@@ -157,7 +198,7 @@ pub enum RegistryError {
         layer_idx: usize,
     },
     /// The HTTP client or its threads could not be started. The system may have no certificate authorities, without
-    /// which there is no client even for plain HTTP.
+    /// which nobody is spoken to by TLS.
     #[error("the HTTP client could not be started")]
     Client(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -170,7 +211,10 @@ impl RegistryError {
             Self::Refused(_)
             | Self::Transport { .. }
             | Self::Protocol { .. }
+            | Self::DigestDiffers { .. }
+            | Self::BlobUnknown { .. }
             | Self::Authentication { .. }
+            | Self::NotFound { .. }
             | Self::ContentDiffers { .. }
             | Self::Broken { .. }
             | Self::SizeDiffers { .. }
@@ -184,6 +228,8 @@ impl RegistryError {
             | Self::TargetDigest { .. }
             | Self::NoTagOrDigest { .. }
             | Self::NoSuchLayer { .. }
+            | Self::Credentials(_)
+            | Self::Pem { .. }
             | Self::Client(_) => false,
         }
     }
@@ -191,14 +237,55 @@ impl RegistryError {
     /// True if the registry says that the image or the repository does not exist.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.is_absent())
+        match self {
+            Self::Refused(refusal) => refusal.is_absent(),
+            Self::NotFound { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// True if the answer had this status.
+    pub(crate) fn is_status(&self, status: u16) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == Some(status))
+    }
+
+    /// True if the answer blames the request, and not the time at which it came.
+    pub(crate) fn is_client_error(&self) -> bool {
+        (400..500).any(|status| self.is_status(status))
+            && ![408, 425, 429].iter().any(|status| self.is_status(*status))
+    }
+
+    /// True if somebody answered, and the two could not agree on TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Transport { source, .. } if tls_error(source.as_ref()).is_some())
+    }
+
+    /// True if somebody answered by TLS, and a certificate was not good enough for one of the two.
+    pub(crate) fn is_certificate(&self) -> bool {
+        let Self::Transport { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            tls_error(source.as_ref()),
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+        )
+    }
+
+    /// The same error after so many tries.
+    pub(crate) fn tried(mut self, total: u32) -> Self {
+        match &mut self {
+            Self::Refused(refusal) => refusal.tries = total,
+            Self::Transport { tries, .. } | Self::Broken { tries, .. } => *tries = total,
+            _ => {}
+        }
+        self
     }
 
     /// One thing to do about it, where there is one.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Refused(refusal) => refusal.hint(),
+            Self::Refused(refusal) | Self::BlobUnknown { refusal, .. } => refusal.hint(),
             Self::Authentication { .. } => {
                 Some("check the user name and password, and that they may use this repository")
             }
@@ -209,6 +296,7 @@ impl RegistryError {
             Self::NoSuchPlatform { .. } => {
                 Some("name one of these with --platform OS/ARCHITECTURE")
             }
+            Self::NotFound { .. } => Some("check the name, the tag and the registry"),
             Self::NoTagOrDigest { .. } => Some("add `:TAG` or `@sha256:…`"),
             Self::Client(_) => Some(
                 "install the system's certificate authorities (`ca-certificates`), or name a file of them in SSL_CERT_FILE",
@@ -221,23 +309,43 @@ impl RegistryError {
 const TLS_HINT: &str = "the registry speaks no TLS or has a certificate that the system does not trust: \
     add its authority to SSL_CERT_FILE, or use --insecure";
 
-fn transport_hint(source: &(dyn Error + 'static)) -> Option<&'static str> {
-    let mut cause = Some(source);
-    while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
-            return Some(TLS_HINT);
-        }
-        let io = error.downcast_ref::<io::Error>();
-        if io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-            return Some("nothing listens there: check host and port, and that the registry runs");
-        }
-        // An I/O error carries its cause inside; its `source` is that of the cause.
-        cause = match io.and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
+/// How often something was tried, where that was more than once.
+pub(crate) fn tried(tries: u32) -> String {
+    match tries {
+        0 | 1 => String::new(),
+        _ => format!(" (tried {tries} times)"),
     }
-    None
+}
+
+fn transport_hint(source: &(dyn Error + 'static)) -> Option<&'static str> {
+    if tls_error(source).is_some() {
+        return Some(TLS_HINT);
+    }
+    let is_refused = causes(source).any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    });
+    is_refused.then_some("nothing listens there: check host and port, and that the registry runs")
+}
+
+fn tls_error<'a>(source: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    causes(source).find_map(|cause| cause.downcast_ref())
+}
+
+/// An error and all that is behind it.
+fn causes<'a>(
+    source: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(source), |&error| {
+        // An I/O error carries its cause inside; its `source` is that of the cause.
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
 }
 
 #[cfg(test)]

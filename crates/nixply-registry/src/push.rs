@@ -1,24 +1,19 @@
 //! The push: layers, config, manifest, tags, in this order.
 
 use crate::buffer::{LayerSink, Written};
-use crate::connection::{FoundBlob, Repository};
+use crate::outgoing::SentBytes;
 use crate::report::PushReport;
+use crate::repository::{Access, FoundBlob, Repository};
 use crate::schedule::{Done, Group, NetworkWork, Schedule};
-use crate::upload::SentBytes;
+use crate::stream_upload::StreamFailure;
 use crate::{
-    Credentials, LayerOutcome, PushEvent, PushObserver, PushOptions, PushedLayer, RegistryError,
-    Subject,
+    Client, LayerOutcome, PushEvent, PushObserver, PushOptions, PushedLayer, RegistryError, Subject,
 };
 use bytes::Bytes;
 use nixply_oci::{FinishedImage, Image, ImageReference, LayerRecord};
-use oci_client::RegistryOperation;
 use std::thread;
-use tokio::runtime::{self, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-
-/// Threads that drive sockets and TLS. One keeps up with a few hundred MB/s; two keep one busy connection from
-/// holding up the answers of the others.
-const NETWORK_THREADS: usize = 2;
 
 /// Pushes an image to every target: one repository, a tag each. A target without a tag gets the image by digest alone.
 ///
@@ -30,41 +25,26 @@ const NETWORK_THREADS: usize = 2;
 ///
 /// When it is called from inside an asynchronous task of tokio, or when a layer panics while it is made.
 pub fn push(
+    client: &Client,
     image: &dyn Image,
     targets: &[ImageReference],
-    credentials: &Credentials,
     options: &PushOptions,
     observer: &dyn PushObserver,
 ) -> Result<PushReport, RegistryError> {
     let first = check_targets(targets)?;
-    let runtime = start_runtime()?;
-    let repository = runtime.block_on(Repository::connect(
-        first,
-        credentials,
-        options.insecure,
-        RegistryOperation::Push,
-    ))?;
+    let repository = client.repository(first, Access::Push)?;
+    let runtime = client.runtime();
     let push = Push {
         image,
         options,
         observer,
-        runtime: &runtime,
+        runtime,
         repository: &repository,
     };
     let layers = push.layers()?;
     let records: Vec<LayerRecord> = layers.iter().map(|layer| layer.record.clone()).collect();
     let finished = image.finish(&records)?;
     runtime.block_on(push.finish(&finished, targets, layers))
-}
-
-/// The runtime behind the blocking functions of this crate.
-pub(crate) fn start_runtime() -> Result<Runtime, RegistryError> {
-    runtime::Builder::new_multi_thread()
-        .worker_threads(NETWORK_THREADS)
-        .thread_name("nixply-network")
-        .enable_all()
-        .build()
-        .map_err(|error| RegistryError::Client(error.into()))
 }
 
 fn check_targets(targets: &[ImageReference]) -> Result<&ImageReference, RegistryError> {
@@ -306,7 +286,7 @@ impl Push<'_> {
         let (sent, _) = mpsc::unbounded_channel();
         let config = vec![Bytes::from(finished.config.clone())];
         self.repository
-            .upload(digest, config, &subject, &sent)
+            .upload(digest, config, None, &subject, &sent)
             .await?;
         Ok(true)
     }
@@ -351,11 +331,18 @@ async fn do_network_work(
             {
                 return Ok(schedule.sent(group, record, None));
             }
-            repository.upload(digest, segments, subject, sent).await?;
+            repository
+                .upload(digest, segments, None, subject, sent)
+                .await?;
             Ok(schedule.sent(group, record, Some(size_bytes)))
         }
         NetworkWork::Stream(group, layer) => {
-            let record = repository.upload_stream(layer, subject, sent).await?;
+            let record = repository.upload_stream(layer, None, subject, sent).await;
+            let record = record.map_err(|failure| match failure {
+                StreamFailure::Interrupted { error, .. }
+                | StreamFailure::MethodRefused { error }
+                | StreamFailure::Fatal(error) => error,
+            })?;
             let size_bytes = record.size_bytes;
             Ok(schedule.sent(group, record, Some(size_bytes)))
         }

@@ -1,26 +1,15 @@
 //! Images in a registry, read.
 
-use crate::blob::{Blob, BlobReader};
-use crate::connection::Repository;
-use crate::push::start_runtime;
-use crate::{Credentials, RegistryError, Subject};
+use crate::blob::BlobReader;
+use crate::repository::{Access, Repository};
+use crate::{Client, RegistryError, Subject};
 use nixply_oci::{
-    Descriptor, ImageConfig, ImageIndex, ImageManifest, ImageReference, ImageSource, MediaType,
-    Platform, SourceError, StoredImage,
+    Descriptor, ImageConfig, ImageIndex, ImageManifest, ImageReference, ImageSource, Platform,
+    SourceError, StoredImage,
 };
-use oci_client::RegistryOperation;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::io::Read;
-use tokio::runtime::Runtime;
-
-/// What is asked for under a tag.
-const MANIFEST_MEDIA_TYPES: [MediaType; 4] = [
-    MediaType::OciIndex,
-    MediaType::OciManifest,
-    MediaType::DockerManifestList,
-    MediaType::DockerManifest,
-];
 
 /// The largest config that is read into memory. Those of images with the most layers have some 100 kB.
 const CONFIG_MAX_BYTES: u64 = 16 << 20;
@@ -31,7 +20,7 @@ pub struct RegistryImage {
     reference: ImageReference,
     repository: Repository,
     image: StoredImage,
-    runtime: Runtime,
+    client: Client,
 }
 
 /// What stands under a tag or digest.
@@ -45,30 +34,22 @@ pub(crate) enum Stored {
 /// Tells manifests and indexes apart. Some do not say what they are, but only an index lists manifests.
 #[derive(Deserialize)]
 struct Kind {
-    #[serde(rename = "mediaType")]
-    media_type: Option<MediaType>,
     manifests: Option<IgnoredAny>,
 }
 
 impl RegistryImage {
     /// Reads an image's manifest and config. Of an index, it reads the image for `platform`, or the only one there is.
     ///
-    /// `insecure` means what [`PushOptions::insecure`](crate::PushOptions::insecure) does.
-    ///
     /// # Panics
     ///
     /// When it, or a reader that [`ImageSource::open_layer`] gave, is used inside an asynchronous task of tokio.
     pub fn open(
+        client: &Client,
         reference: &ImageReference,
         platform: Option<&Platform>,
-        credentials: &Credentials,
-        insecure: bool,
     ) -> Result<Self, RegistryError> {
-        let runtime = start_runtime()?;
-        let (repository, image) = runtime.block_on(async {
-            let repository =
-                Repository::connect(reference, credentials, insecure, RegistryOperation::Pull)
-                    .await?;
+        let repository = client.repository(reference, Access::Pull)?;
+        let image = client.runtime().block_on(async {
             let (descriptor, manifest) = match repository.stored(reference).await? {
                 Stored::Manifest(descriptor, manifest) => (descriptor, manifest),
                 Stored::Index(index) => {
@@ -83,18 +64,17 @@ impl RegistryImage {
                 }
             };
             let config = repository.config(&manifest.config).await?;
-            let image = StoredImage {
+            Ok::<_, RegistryError>(StoredImage {
                 manifest_descriptor: descriptor,
                 manifest: *manifest,
                 config,
-            };
-            Ok((repository, image))
+            })
         })?;
         Ok(Self {
             reference: reference.clone(),
             repository,
             image,
-            runtime,
+            client: client.clone(),
         })
     }
 
@@ -112,11 +92,10 @@ impl RegistryImage {
             title: format!("{} of {}", layer_idx + 1, self.reference),
             digest: Some(descriptor.digest.into()),
         };
-        let stream = self
-            .runtime
-            .block_on(self.repository.blob(descriptor.digest, &subject))?;
-        let blob = Blob::new(stream, descriptor.size_bytes, subject);
-        Ok(BlobReader::new(&self.runtime, blob))
+        let runtime = self.client.runtime();
+        let (digest, size_bytes) = (descriptor.digest, descriptor.size_bytes);
+        let blob = runtime.block_on(self.repository.blob(digest, size_bytes, &subject))?;
+        Ok(BlobReader::new(runtime, blob))
     }
 }
 
@@ -177,18 +156,28 @@ impl Repository {
         let subject = Subject::Image {
             reference: Box::new(image.clone()),
         };
-        let media_types: Vec<&str> = MANIFEST_MEDIA_TYPES.iter().map(MediaType::as_str).collect();
-        let bytes = self.manifest(image, &subject, &media_types).await?;
-        let kind: Kind = parse(&bytes, "a manifest", &subject)?;
+        let name = match (image.digest(), image.tag()) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.to_owned(),
+            (None, None) => {
+                return Err(RegistryError::NoTagOrDigest {
+                    reference: Box::new(image.clone()),
+                });
+            }
+        };
+        let Some(stored) = self.manifest(&name, &subject).await? else {
+            return Err(RegistryError::NotFound {
+                subject: Box::new(subject),
+            });
+        };
+        let kind: Kind = parse(&stored.bytes, "a manifest", &subject)?;
         if kind.manifests.is_some() {
-            return Ok(Stored::Index(parse(&bytes, "an image index", &subject)?));
+            let index = parse(&stored.bytes, "an image index", &subject)?;
+            return Ok(Stored::Index(index));
         }
-        let media_type = kind.media_type.unwrap_or(MediaType::OciManifest);
-        let manifest = parse(&bytes, "an image manifest", &subject)?;
-        Ok(Stored::Manifest(
-            Descriptor::of(media_type, &bytes),
-            Box::new(manifest),
-        ))
+        let manifest = parse(&stored.bytes, "an image manifest", &subject)?;
+        let descriptor = Descriptor::of(stored.media_type, &stored.bytes);
+        Ok(Stored::Manifest(descriptor, Box::new(manifest)))
     }
 
     /// Reads a config.
@@ -202,8 +191,7 @@ impl Repository {
                 found_bytes: descriptor.size_bytes,
             });
         }
-        let stream = self.blob(digest, &subject).await?;
-        let mut blob = Blob::new(stream, descriptor.size_bytes, subject.clone());
+        let mut blob = self.blob(digest, descriptor.size_bytes, &subject).await?;
         let mut bytes = Vec::new();
         while let Some(segment) = blob.next().await? {
             bytes.extend_from_slice(&segment);
@@ -227,6 +215,7 @@ fn parse<T: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nixply_oci::MediaType;
     use std::collections::BTreeMap;
 
     fn index(platforms: &[Option<&str>]) -> ImageIndex {

@@ -1,14 +1,12 @@
 //! What an earlier push left behind: the records of an image's layers.
 
-use crate::connection::Repository;
-use crate::push::start_runtime;
 use crate::read::Stored;
-use crate::{Credentials, RegistryError};
+use crate::repository::Access;
+use crate::{Client, RegistryError};
 use nixply_oci::{
     ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY, Descriptor, ImageReference, LayerKey,
     LayerRecord, MediaType,
 };
-use oci_client::RegistryOperation;
 use std::collections::BTreeMap;
 
 /// How many images of an index are looked at.
@@ -26,13 +24,11 @@ const MADE_MEDIA_TYPES: [MediaType; 3] = [
 /// `None` if there is no such image. Layers without both annotations, or of a media type that nixply does not make, are
 /// left out: other tools made them. What the records say is what whoever wrote the manifest says.
 pub fn read_records(
+    client: &Client,
     reference: &ImageReference,
-    credentials: &Credentials,
-    insecure: bool,
 ) -> Result<Option<BTreeMap<LayerKey, LayerRecord>>, RegistryError> {
-    start_runtime()?.block_on(async {
-        let repository =
-            Repository::connect(reference, credentials, insecure, RegistryOperation::Pull).await?;
+    client.runtime().block_on(async {
+        let repository = client.repository(reference, Access::Pull)?;
         let stored = match repository.stored(reference).await {
             Ok(stored) => stored,
             Err(error) if error.is_absent() => return Ok(None),

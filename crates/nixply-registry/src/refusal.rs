@@ -1,7 +1,9 @@
 //! Answers of registries that say no.
 
+use crate::error::tried;
 use nixply_oci::{Digest, ImageReference, LayerDigest};
 use serde::Deserialize;
+use serde_json::Value;
 use std::fmt;
 
 /// How many bytes of an answer that is not in the specification's error form are shown.
@@ -85,12 +87,16 @@ pub struct Refusal {
     pub method: &'static str,
     /// The request's URL, without its query.
     pub url: String,
-    /// The HTTP status, where the client told it.
+    /// The HTTP status.
     pub status: Option<u16>,
     /// The errors that the registry named.
     pub errors: Vec<ApiError>,
+    /// The digests that these are about, as far as they say.
+    pub digests: Vec<Digest>,
     /// The beginning of the answer's body, where it named no errors.
     pub body: String,
+    /// How often the request was sent and refused.
+    pub tries: u32,
 }
 
 impl Refusal {
@@ -104,9 +110,17 @@ impl Refusal {
     ) -> Self {
         #[derive(Deserialize)]
         struct Envelope {
-            errors: Vec<ApiError>,
+            errors: Vec<Value>,
         }
-        let errors = serde_json::from_str::<Envelope>(body).map_or(Vec::new(), |form| form.errors);
+        let form = serde_json::from_str::<Envelope>(body);
+        let all = form.map_or(Vec::new(), |form| form.errors);
+        let mut digests = Vec::new();
+        all.iter()
+            .for_each(|error| find_digests(error, &mut digests));
+        let errors: Vec<ApiError> = all
+            .into_iter()
+            .filter_map(|error| serde_json::from_value(error).ok())
+            .collect();
         let body = if errors.is_empty() {
             shown(body)
         } else {
@@ -118,7 +132,9 @@ impl Refusal {
             url,
             status,
             errors,
+            digests,
             body,
+            tries: 1,
         }
     }
 
@@ -156,6 +172,11 @@ impl Refusal {
         }
     }
 
+    /// True if a manifest was refused for want of blobs. GHCR and others say it with codes of their own choice.
+    pub(crate) fn misses_blobs(&self) -> bool {
+        self.has_code(&["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"])
+    }
+
     fn has_code(&self, codes: &[&str]) -> bool {
         self.errors
             .iter()
@@ -171,6 +192,23 @@ impl Refusal {
                 "NOT_FOUND",
                 "BLOB_UNKNOWN",
             ])
+    }
+}
+
+/// Finds digests anywhere in what a registry says: the specification leaves the form of `detail` open.
+fn find_digests(value: &Value, found: &mut Vec<Digest>) {
+    match value {
+        Value::String(text) => {
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != ':');
+            for digest in words.filter_map(|word| word.parse().ok()) {
+                if !found.contains(&digest) {
+                    found.push(digest);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| find_digests(value, found)),
+        Value::Object(values) => values.values().for_each(|value| find_digests(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -205,7 +243,7 @@ impl fmt::Display for Refusal {
         if !words.is_empty() {
             write!(f, ": {words}")?;
         }
-        Ok(())
+        f.write_str(&tried(self.tries))
     }
 }
 
@@ -244,6 +282,35 @@ mod tests {
         assert!(refusal.to_string().contains("status 502: <html> üü"));
         assert!(refusal.body.len() <= SHOWN_BODY_BYTES + "…".len());
         assert!(refusal.body.ends_with('…'));
+    }
+
+    #[test]
+    fn missing_blobs_are_named_in_whatever_form() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        for (body, expected) in [
+            (
+                format!(
+                    r#"{{"errors":[{{"code":"MANIFEST_BLOB_UNKNOWN","detail":"{a}"}},
+                    {{"code":"MANIFEST_BLOB_UNKNOWN","detail":{{"digest":"{b}"}}}}]}}"#
+                ),
+                vec![a, b],
+            ),
+            (
+                format!(
+                    r#"{{"errors":[{{"code":"BLOB_UNKNOWN","message":"no blob '{b}', no {b}."}}]}}"#
+                ),
+                vec![b],
+            ),
+            (
+                r#"{"errors":[{"code":"BLOB_UNKNOWN","detail":["sha256:1",3,null]}]}"#.to_owned(),
+                vec![],
+            ),
+        ] {
+            let refusal = refusal(400, &body);
+            assert!(refusal.misses_blobs());
+            assert_eq!(refusal.digests, expected);
+        }
+        assert!(!refusal(400, "BLOB_UNKNOWN").misses_blobs());
     }
 
     #[test]

@@ -20,10 +20,6 @@ pub struct PushOptions {
     pub jobs: usize,
     /// The number of requests that run at once; 0 counts as 1.
     pub connections: usize,
-    /// Do what Docker does for an entry of `insecure-registries` and skopeo for `--tls-verify=false`: speak HTTPS
-    /// without checking the certificate, and plain HTTP if no HTTPS answers. Loopback hosts are spoken to in plain
-    /// HTTP without this.
-    pub insecure: bool,
     /// How many bytes of one layer wait in memory until its digest is known. A layer that outgrows it is sent while it
     /// is made, so that the registry cannot be asked first whether it has it. At most `2 * jobs` layers are in
     /// memory at once: `jobs` that are being made and as many that wait for the network.
@@ -39,7 +35,6 @@ impl PushOptions {
         Self {
             jobs,
             connections: CONNECTIONS,
-            insecure: false,
             layer_memory_budget_bytes: (MEMORY_BYTES / layers_in_memory).max(SMALLEST_BUDGET_BYTES),
         }
     }

@@ -4,11 +4,14 @@ use nixply_oci::{
     BlobHasher, DiffId, Image, ImageReference, Layer, LayerDigest, LayerError, LayerKey,
     LayerRecord, MediaType,
 };
-use nixply_registry::{Credentials, PushOptions, SilentObserver, push};
+use nixply_registry::{
+    Client, ClientOptions, Credentials, FixedKeychain, PushOptions, SilentObserver, push,
+};
 use nixply_testkit::images::TestImage;
 use nixply_testkit::registry::RegistryProcess;
 use std::fs;
 use std::io::Write;
+use std::sync::Arc;
 
 /// One layer of this size, made as it is written.
 const LAYER_BYTES: u64 = 300 << 20;
@@ -107,10 +110,12 @@ fn a_large_layer_is_never_whole_in_memory() {
         rest: TestImage::new(Vec::new()),
     };
     let target: ImageReference = format!("{}/a:x", registry.host()).parse().unwrap();
+    let keychain = FixedKeychain(Credentials::Anonymous);
+    let client = Client::new(Arc::new(keychain), ClientOptions::default()).unwrap();
     let report = push(
+        &client,
         &image,
         &[target],
-        &Credentials::Anonymous,
         &PushOptions::for_jobs(2),
         &SilentObserver,
     )

@@ -10,7 +10,7 @@ use crate::text;
 use nixply_image::Plan;
 use nixply_layer::Compression;
 use nixply_oci::{Image as _, ImageReference, LayerKey, LayerRecord};
-use nixply_registry::{Credentials, LayerOutcome, PushOptions, PushReport, push, read_records};
+use nixply_registry::{Client, LayerOutcome, PushOptions, PushReport, push, read_records};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -92,18 +92,17 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     if let Some(file) = &args.digest_file {
         check_directory_of(file)?;
     }
-    let credentials = registries.credentials(&reference)?;
+    let mut options = PushOptions::for_jobs(args.work.jobs());
+    options.connections = args.connections.unwrap_or(options.connections);
+    let client = registries.client(Some(options.connections))?;
     let records = if args.no_records {
         BTreeMap::new()
     } else {
-        known_records(&targets, &credentials, registries.insecure)
+        known_records(&client, &targets)
     };
     let image = image::image(plan, &args.work, &records)?;
-    let mut options = PushOptions::for_jobs(args.work.jobs());
-    options.insecure = registries.insecure;
-    options.connections = args.connections.unwrap_or(options.connections);
     let progress = Progress::new("pushing", image.layers().len(), args.quiet);
-    let report = push(&image, &targets, &credentials, &options, &progress);
+    let report = push(&client, &image, &targets, &options, &progress);
     progress.finish();
     let report = report.map_err(|error| registry_error(&error))?;
     if let Some(file) = &args.digest_file {
@@ -168,14 +167,10 @@ fn targets(
 /// What the images under the tags tell of their layers: with `:COMMIT --tag latest`, the second tells what the first, which
 /// is new, cannot. Everything that goes wrong here only costs time: the push meets the same registry next and says what
 /// is wrong.
-fn known_records(
-    targets: &[ImageReference],
-    credentials: &Credentials,
-    insecure: bool,
-) -> BTreeMap<LayerKey, LayerRecord> {
+fn known_records(client: &Client, targets: &[ImageReference]) -> BTreeMap<LayerKey, LayerRecord> {
     let mut all = BTreeMap::new();
     for target in targets {
-        let records = read_records(target, credentials, insecure).ok().flatten();
+        let records = read_records(client, target).ok().flatten();
         for (key, record) in records.unwrap_or_default() {
             all.entry(key).or_insert(record);
         }

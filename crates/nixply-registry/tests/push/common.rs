@@ -1,18 +1,39 @@
 //! What the tests of this crate share.
 
 use nixply_oci::ImageReference;
-use nixply_registry::{LayerOutcome, PushEvent, PushObserver, PushOptions, PushReport};
+use nixply_registry::{
+    Client, ClientOptions, Credentials, FixedKeychain, LayerOutcome, PushEvent, PushObserver,
+    PushOptions, PushReport,
+};
 use nixply_testkit::images::TestLayer;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Two makers, four senders, and a budget that small layers fit into and [`large_layer`]s do not.
 pub(crate) fn options() -> PushOptions {
     PushOptions {
         jobs: 2,
         connections: 4,
-        insecure: false,
         layer_memory_budget_bytes: 1 << 20,
     }
+}
+
+/// A client that does not try again.
+pub(crate) fn client(credentials: &Credentials) -> Client {
+    client_with(
+        credentials,
+        ClientOptions {
+            retries_per_request: 0,
+            ..ClientOptions::default()
+        },
+    )
+}
+
+pub(crate) fn client_with(credentials: &Credentials, options: ClientOptions) -> Client {
+    Client::new(Arc::new(FixedKeychain(credentials.clone())), options).unwrap()
+}
+
+pub(crate) fn anonymous() -> Client {
+    client(&Credentials::Anonymous)
 }
 
 pub(crate) fn reference(host: &str, rest: &str) -> ImageReference {

@@ -1,6 +1,8 @@
 //! Against Debian's `docker-registry` (distribution 2.8).
 
-use crate::common::{Events, large_layer, options, reference, small_layer, uploads};
+use crate::common::{
+    Events, anonymous, client, large_layer, options, reference, small_layer, uploads,
+};
 use nixply_oci::{DiffId, ImageSource, LayerError, LayerKey, LayerRecord};
 use nixply_registry::{
     Credentials, LayerOutcome, RegistryError, RegistryImage, SilentObserver, push, read_records,
@@ -13,7 +15,7 @@ use std::io::Read;
 
 fn open(registry: &RegistryProcess, rest: &str) -> Result<RegistryImage, RegistryError> {
     let reference = reference(registry.host(), rest);
-    RegistryImage::open(&reference, None, &Credentials::Anonymous, false)
+    RegistryImage::open(&anonymous(), &reference, None)
 }
 
 fn layer_bytes(image: &RegistryImage, layer_idx: usize) -> std::io::Result<Vec<u8>> {
@@ -39,14 +41,7 @@ fn an_image_comes_back_as_it_was_pushed() {
     let image = TestImage::new(layers.to_vec());
     let events = Events::default();
     let targets = ["a/b:one", "a/b:two"].map(|rest| reference(registry.host(), rest));
-    let report = push(
-        &image,
-        &targets,
-        &Credentials::Anonymous,
-        &options(),
-        &events,
-    )
-    .unwrap();
+    let report = push(&anonymous(), &image, &targets, &options(), &events).unwrap();
 
     assert_eq!(uploads(&report), 4);
     assert!(report.config_uploaded);
@@ -89,9 +84,9 @@ fn a_second_push_sends_nothing_and_makes_nothing_it_knows() {
     let layers: Vec<TestLayer> = (1..=9).map(small_layer).collect();
     let pushed = |layers: Vec<TestLayer>| {
         push(
+            &anonymous(),
             &TestImage::new(layers),
             &targets,
-            &Credentials::Anonymous,
             &options(),
             &SilentObserver,
         )
@@ -120,9 +115,9 @@ fn only_what_another_image_has_not_is_sent() {
     };
     let pushed = |tag: &str, layers: Vec<TestLayer>| {
         push(
+            &anonymous(),
             &TestImage::new(layers),
             &[reference(registry.host(), tag)],
-            &Credentials::Anonymous,
             &options(),
             &SilentObserver,
         )
@@ -156,9 +151,9 @@ fn a_failing_layer_leaves_the_tag_where_it_was() {
     };
     let pushed = |layers: Vec<TestLayer>| {
         push(
+            &anonymous(),
             &TestImage::new(layers),
             &[reference(registry.host(), "a:x")],
-            &Credentials::Anonymous,
             &options(),
             &SilentObserver,
         )
@@ -201,9 +196,9 @@ fn a_layer_that_is_not_what_its_record_says_is_an_error() {
             ..found.clone()
         };
         let error = push(
+            &anonymous(),
             &TestImage::new(vec![layer.claiming(wrong.clone())]),
             &[reference(registry.host(), "a:x")],
-            &Credentials::Anonymous,
             &options(),
             &SilentObserver,
         )
@@ -224,7 +219,13 @@ fn a_password_is_wanted_and_taken() {
     let target = reference(registry.host(), "a:x");
     let push_as = |credentials: &Credentials| {
         let targets = std::slice::from_ref(&target);
-        push(&image, targets, credentials, &options(), &SilentObserver)
+        push(
+            &client(credentials),
+            &image,
+            targets,
+            &options(),
+            &SilentObserver,
+        )
     };
     let user = |password: &str| Credentials::Basic {
         username: TEST_USER.to_owned(),
@@ -241,12 +242,12 @@ fn a_password_is_wanted_and_taken() {
     }
     let right = user(TEST_PASSWORD);
     let report = push_as(&right).unwrap();
-    let stored = RegistryImage::open(&target, None, &right, false).unwrap();
+    let stored = RegistryImage::open(&client(&right), &target, None).unwrap();
     assert_eq!(
         stored.image().manifest_descriptor.digest,
         report.manifest_digest
     );
-    assert!(RegistryImage::open(&target, None, &Credentials::Anonymous, false).is_err());
+    assert!(RegistryImage::open(&anonymous(), &target, None).is_err());
 }
 
 #[test]
@@ -256,9 +257,9 @@ fn damaged_blobs_are_noticed() {
     };
     let layers = [small_layer(1), small_layer(2), small_layer(3)];
     push(
+        &anonymous(),
         &TestImage::new(layers.to_vec()),
         &[reference(registry.host(), "a:x")],
-        &Credentials::Anonymous,
         &options(),
         &SilentObserver,
     )
@@ -292,20 +293,13 @@ fn records_of_an_earlier_push_are_learnt() {
         return;
     };
     let target = reference(registry.host(), "a:x");
-    let records = || read_records(&target, &Credentials::Anonymous, false).unwrap();
+    let records = || read_records(&anonymous(), &target).unwrap();
     assert_eq!(records(), None);
     let key = LayerKey::of(b"one");
     let layers = vec![small_layer(1).with_key(key), small_layer(2)];
     let image = TestImage::new(layers.clone());
     let targets = std::slice::from_ref(&target);
-    push(
-        &image,
-        targets,
-        &Credentials::Anonymous,
-        &options(),
-        &SilentObserver,
-    )
-    .unwrap();
+    push(&anonymous(), &image, targets, &options(), &SilentObserver).unwrap();
     let expected = BTreeMap::from([(key, layers[0].record().clone())]);
     assert_eq!(records(), Some(expected));
 }

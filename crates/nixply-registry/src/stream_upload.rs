@@ -1,0 +1,584 @@
+//! Uploads of layers that are still being made: their digest comes last.
+//!
+//! Three ways, see [`UploadMethod`]; a registry that refuses one is sent the next from then on. An upload that breaks off
+//! is looked after: the registry is asked how far it got (distribution-spec v1.1.1, "Pushing a blob in chunks"), and the
+//! layer, which is made again, goes on there. What is in memory is sent again from here; for what is not, the caller is
+//! told where to go on.
+
+use crate::buffer::{Part, StreamedLayer};
+use crate::host::UploadMethod;
+use crate::outgoing::{Meter, Outgoing, Progress, SentBytes};
+use crate::repository::{FoundBlob, Repository};
+use crate::request::{Ask, Payload};
+use crate::retry::{Again, Failure};
+use crate::upload::{UploadSession, blob_headers};
+use crate::{RegistryError, Subject};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use nixply_oci::LayerRecord;
+use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Body, Method, Request, StatusCode};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc;
+
+/// How many bytes go into a chunk, except the last and where the registry wants more.
+///
+/// GHCR refuses chunks of 4 MiB (status 416). Whether it counts to 4,000,000 or to 4,194,304 was told differently
+/// (ocx-sh/ocx#237); this is 15 segments of a layer, below both.
+const CHUNK_BYTES: u64 = 15 * (256 << 10);
+
+/// The largest chunk that is held in memory for a registry that wants no smaller ones.
+const CHUNK_MAX_BYTES: u64 = 16 << 20;
+
+/// Where an interrupted upload goes on.
+#[derive(Debug)]
+pub(crate) struct Resume {
+    session: Option<UploadSession>,
+    offset_bytes: u64,
+    failures: u32,
+}
+
+impl Resume {
+    /// How many bytes of the layer the registry has. The next call is given those that follow.
+    pub(crate) fn offset_bytes(&self) -> u64 {
+        self.offset_bytes
+    }
+}
+
+/// Why a layer that was being made is not in the registry.
+#[derive(Debug)]
+pub(crate) enum StreamFailure {
+    /// It broke off, and is worth another try: the layer has to be made again.
+    Interrupted {
+        /// Where to go on.
+        resume: Resume,
+        /// What happened.
+        error: RegistryError,
+    },
+    /// The registry takes no uploads of this kind. [`Repository::upload_method`] says which it may take: the layer has to
+    /// be made again.
+    MethodRefused {
+        /// What the registry said.
+        error: RegistryError,
+    },
+    /// It would fail again. May be the mere consequence of a maker that gave up, which then has said why already.
+    Fatal(RegistryError),
+}
+
+impl From<RegistryError> for StreamFailure {
+    fn from(error: RegistryError) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+/// What an upload is about, and how often it has failed in a row without getting further.
+struct Streaming<'a> {
+    repository: &'a Repository,
+    subject: &'a Subject,
+    meter: Arc<Meter>,
+    /// Where the bytes begin that are given.
+    from_bytes: u64,
+    failures: u32,
+}
+
+impl Repository {
+    /// Sends a layer while it is made, and returns what it turned out to be.
+    ///
+    /// With `from`, the stream gives only the bytes from that offset on.
+    pub(crate) async fn upload_stream(
+        &self,
+        stream: StreamedLayer,
+        from: Option<Resume>,
+        subject: &Subject,
+        sent: &SentBytes,
+    ) -> Result<LayerRecord, StreamFailure> {
+        let from = from.unwrap_or(Resume {
+            session: None,
+            offset_bytes: 0,
+            failures: 0,
+        });
+        let streaming = Streaming {
+            repository: self,
+            subject,
+            meter: Meter::new(sent, from.offset_bytes),
+            from_bytes: from.offset_bytes,
+            failures: from.failures,
+        };
+        let session = match from.session {
+            Some(session) => session,
+            None => self.start_upload(subject).await?,
+        };
+        let StreamedLayer {
+            first,
+            parts,
+            record,
+        } = stream;
+        let mut layer = Layer {
+            first: first.into(),
+            parts,
+        };
+        let session = match self.upload_method() {
+            UploadMethod::Streamed => streaming.in_one_patch(session, layer).await?,
+            UploadMethod::Chunked => streaming.in_chunks(session, &mut layer).await?,
+            UploadMethod::Whole => {
+                let ask = Ask::new(Method::PATCH, session.location, subject);
+                let error = ask
+                    .named()
+                    .protocol("expected a registry that takes layers in parts".to_owned());
+                return Err(StreamFailure::MethodRefused { error });
+            }
+        };
+        let record = record
+            .await
+            .map_err(|_| streaming.maker_gave_up(&session))?;
+        streaming.finish(session, &record).await?;
+        Ok(record)
+    }
+}
+
+/// A layer's bytes, from its maker.
+struct Layer {
+    first: VecDeque<Bytes>,
+    parts: mpsc::Receiver<Part>,
+}
+
+impl Layer {
+    /// The next bytes; `None` at the layer's end, an error if its maker goes away before.
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let part = match self.first.pop_front() {
+            Some(segment) => Some(Part::Bytes(segment)),
+            None => self.parts.recv().await,
+        };
+        match part {
+            Some(Part::Bytes(segment)) => Ok(Some(segment)),
+            Some(Part::End) => Ok(None),
+            None => Err(io::Error::other("the layer's maker gave up")),
+        }
+    }
+
+    /// Up to `size_bytes` or the layer's end, and whether that was reached.
+    async fn next_chunk(&mut self, size_bytes: u64) -> io::Result<(Vec<Bytes>, bool)> {
+        let mut chunk = Vec::new();
+        let mut left = size_bytes;
+        while left > 0 {
+            let Some(mut segment) = self.next().await? else {
+                return Ok((chunk, true));
+            };
+            let fits = usize::try_from(left).unwrap_or(usize::MAX);
+            if segment.len() > fits {
+                self.first.push_front(segment.split_off(fits));
+            }
+            left -= segment.len() as u64;
+            chunk.push(segment);
+        }
+        Ok((chunk, false))
+    }
+
+    /// The bytes as the body of a request, which breaks if the maker gives up.
+    fn into_body(self, gave_up: &Arc<AtomicBool>) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+        let gave_up = Arc::clone(gave_up);
+        Box::pin(stream::try_unfold(self, move |mut layer| {
+            let gave_up = Arc::clone(&gave_up);
+            async move {
+                let next = layer.next().await;
+                gave_up.store(next.is_err(), Ordering::Relaxed);
+                Ok(next?.map(|segment| (segment, layer)))
+            }
+        }))
+    }
+}
+
+impl Streaming<'_> {
+    /// One PATCH of unknown length without `Content-Range`.
+    ///
+    /// The specification does not describe it, but distribution's client (`blob_writer.go`, `ReadFrom`), which is Docker's,
+    /// and go-containerregistry (`remote/write.go`, `streamBlob`) send every layer so.
+    async fn in_one_patch(
+        &self,
+        session: UploadSession,
+        layer: Layer,
+    ) -> Result<UploadSession, StreamFailure> {
+        let repository = self.repository;
+        let location = session.location.clone();
+        let ask = Ask::new(Method::PATCH, location.clone(), self.subject).waits_for_storage();
+        let scopes = repository.scopes();
+        let mut authorization = None;
+        if repository.host.is_own(&location) {
+            authorization = repository.authorization(scopes).await?;
+        }
+        let progress = Progress::new();
+        let gave_up = Arc::new(AtomicBool::new(false));
+        let body = Outgoing::new(
+            layer.into_body(&gave_up),
+            self.from_bytes,
+            Some(Arc::clone(&self.meter)),
+            &progress,
+            &repository.shared,
+        );
+        let mut request = Request::new(Method::PATCH, location.clone());
+        *request.headers_mut() = blob_headers();
+        *request.body_mut() = Some(Body::wrap_stream(body));
+        let answer = repository
+            .exchange_request(&ask, request, &progress, authorization.as_ref())
+            .await;
+        let failure = match answer {
+            Ok(answer) if answer.status() == StatusCode::ACCEPTED => {
+                return Ok(UploadSession::of(&repository.host, &ask.named(), &answer)?);
+            }
+            Ok(answer) if answer.status().is_success() => {
+                return Err(ask.named().unexpected(202, &answer).into());
+            }
+            Ok(answer) => {
+                if answer.status() == StatusCode::UNAUTHORIZED {
+                    let refused = authorization.as_ref();
+                    // Makes the next request say something else.
+                    repository
+                        .challenged(answer.headers(), scopes, refused)
+                        .await?;
+                }
+                let redirected = matches!(answer.status().as_u16(), 307 | 308);
+                let elsewhere =
+                    redirected.then(|| UploadSession::of(&repository.host, &ask.named(), &answer));
+                match repository.accepted(ask.named(), answer).await {
+                    Ok(_) => return Ok(session),
+                    Err(failure) => match elsewhere {
+                        Some(elsewhere) => {
+                            return Err(self
+                                .goes_on(elsewhere?, Failure::passing(failure.error))
+                                .await);
+                        }
+                        None => failure,
+                    },
+                }
+            }
+            Err(failure) => failure,
+        };
+        if gave_up.load(Ordering::Relaxed) {
+            return Err(StreamFailure::Fatal(failure.error));
+        }
+        match failure.status() {
+            Some(400 | 405 | 411 | 413 | 415 | 416 | 501) => {
+                Err(self.method_refused(UploadMethod::Streamed, failure.error))
+            }
+            Some(401) => Err(self
+                .interrupted(session, Failure::passing(failure.error))
+                .await),
+            Some(404 | 409) => Err(self.lost(Failure::passing(failure.error)).await),
+            _ => Err(self.interrupted(session, failure).await),
+        }
+    }
+
+    /// PATCHes with a length and a place in the layer.
+    async fn in_chunks(
+        &self,
+        mut session: UploadSession,
+        layer: &mut Layer,
+    ) -> Result<UploadSession, StreamFailure> {
+        let chunk_bytes = CHUNK_BYTES.max(session.chunk_min_bytes);
+        if chunk_bytes > CHUNK_MAX_BYTES {
+            let ask = Ask::new(Method::PATCH, session.location, self.subject);
+            let problem =
+                format!("expected a registry that takes chunks of {CHUNK_MAX_BYTES} bytes");
+            return Err(self.method_refused(UploadMethod::Chunked, ask.named().protocol(problem)));
+        }
+        let mut start = self.from_bytes;
+        loop {
+            let chunk = layer.next_chunk(chunk_bytes).await;
+            let (chunk, is_last) = chunk.map_err(|_| self.maker_gave_up(&session))?;
+            if !chunk.is_empty() {
+                (session, start) = self.chunk(session, chunk, start).await?;
+            }
+            if is_last {
+                return Ok(session);
+            }
+        }
+    }
+
+    /// Sends a chunk that begins at an offset of the layer, and returns the offset behind it.
+    async fn chunk(
+        &self,
+        mut session: UploadSession,
+        mut segments: Vec<Bytes>,
+        mut start: u64,
+    ) -> Result<(UploadSession, u64), StreamFailure> {
+        let repository = self.repository;
+        let end = start
+            + segments
+                .iter()
+                .map(|segment| segment.len() as u64)
+                .sum::<u64>();
+        let mut tries = repository.tries_after(self.failures);
+        loop {
+            let mut headers = blob_headers();
+            if let Ok(range) = HeaderValue::from_str(&format!("{start}-{}", end - 1)) {
+                headers.insert(CONTENT_RANGE, range);
+            }
+            let payload = Payload::Segments(start, segments.clone(), Arc::clone(&self.meter));
+            let ask = Ask::new(Method::PATCH, session.location.clone(), self.subject)
+                .headers(headers)
+                .payload(payload)
+                .waits_for_storage();
+            let failure = match repository.send(&ask).await {
+                Ok(answer) if answer.status() == StatusCode::ACCEPTED => {
+                    session = UploadSession::of(&repository.host, &ask.named(), &answer)?;
+                    match end_of_range(answer.headers()) {
+                        Some(reached) if reached < end => Failure::passing(ask.named().protocol(
+                            format!("expected a range that ends at {}, found {reached}", end),
+                        )),
+                        _ => return Ok((session, end)),
+                    }
+                }
+                Ok(answer) => return Err(ask.named().unexpected(202, &answer).into()),
+                Err(failure) => failure,
+            };
+            let status = failure.status();
+            if matches!(status, Some(400 | 405 | 411 | 413 | 415 | 501)) {
+                return Err(self.method_refused(UploadMethod::Chunked, failure.error));
+            }
+            if status == Some(404) {
+                return Err(self.lost(Failure::passing(failure.error)).await);
+            }
+            let is_out_of_place = status == Some(416);
+            let again = if is_out_of_place {
+                Again::Backoff
+            } else {
+                failure.again
+            };
+            let error = tries.again(Failure { again, ..failure }).await?;
+            let Some((now, reached)) = self.status(&session).await? else {
+                return Err(self.from_start(error));
+            };
+            session = now;
+            if reached == end {
+                return Ok((session, end));
+            }
+            if is_out_of_place && reached == start {
+                return Err(self.method_refused(UploadMethod::Chunked, error));
+            }
+            if reached > end {
+                return Err(self.from_start(error));
+            }
+            if reached < start {
+                let failures = self.failures + 1;
+                return Err(goes_on_at(session, reached, failures, error));
+            }
+            skip(&mut segments, reached - start);
+            start = reached;
+        }
+    }
+
+    /// Names the digest of a layer of which the registry has all bytes.
+    async fn finish(
+        &self,
+        session: UploadSession,
+        record: &LayerRecord,
+    ) -> Result<(), StreamFailure> {
+        let repository = self.repository;
+        let digest = record.digest.into();
+        let mut tries = repository.tries_after(self.failures);
+        loop {
+            let committed = repository
+                .commit(session.clone(), digest, &Payload::Empty, self.subject)
+                .await;
+            let Err(failure) = committed else {
+                return Ok(());
+            };
+            let is_gone = matches!(failure.status(), Some(404 | 409 | 416));
+            // A layer that went on where another try had ended may not fit together.
+            let is_mixed = failure.status() == Some(400) && self.from_bytes > 0;
+            let again = if is_mixed {
+                Again::Backoff
+            } else {
+                failure.again
+            };
+            let error = tries.again(Failure { again, ..failure }).await?;
+            // Perhaps only the answer was lost.
+            let found = repository
+                .find_blob(digest, record.size_bytes, self.subject)
+                .await?;
+            if found == FoundBlob::Whole {
+                return Ok(());
+            }
+            if is_gone || is_mixed {
+                return Err(self.from_start(error));
+            }
+        }
+    }
+
+    /// Asks how far a session got: where it goes on, and at which byte. `None` if it is gone, or holds nothing of use.
+    async fn status(
+        &self,
+        session: &UploadSession,
+    ) -> Result<Option<(UploadSession, u64)>, RegistryError> {
+        let ask = Ask::new(Method::GET, session.location.clone(), self.subject);
+        let answer = match self.repository.ask(&ask).await {
+            Ok(answer) => answer,
+            Err(RegistryError::Refused(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let now = UploadSession::of(&self.repository.host, &ask.named(), &answer);
+        // The specification asks for a `Location` here, and not every registry gives one.
+        let now = now.unwrap_or_else(|_| session.clone());
+        // `0-0` means one byte to some registries and none to others.
+        Ok(end_of_range(answer.headers())
+            .filter(|end| *end > 1)
+            .map(|end| (now, end)))
+    }
+
+    /// An upload broke off: after a wait, finds out where it goes on.
+    async fn interrupted(&self, session: UploadSession, failure: Failure) -> StreamFailure {
+        let mut tries = self.repository.tries_after(self.failures);
+        let error = match tries.again(failure).await {
+            Ok(error) => error,
+            Err(error) => return StreamFailure::Fatal(error),
+        };
+        match self.status(&session).await {
+            Ok(Some((session, offset_bytes))) => {
+                let is_further = offset_bytes > self.from_bytes;
+                let failures = if is_further { 0 } else { self.failures + 1 };
+                goes_on_at(session, offset_bytes, failures, error)
+            }
+            Ok(None) => self.from_start(error),
+            Err(error) => StreamFailure::Fatal(error),
+        }
+    }
+
+    /// A session is gone: after a wait, another one.
+    async fn lost(&self, failure: Failure) -> StreamFailure {
+        let mut tries = self.repository.tries_after(self.failures);
+        match tries.again(failure).await {
+            Ok(error) => self.from_start(error),
+            Err(error) => StreamFailure::Fatal(error),
+        }
+    }
+
+    /// An upload is sent elsewhere, from where it began here.
+    async fn goes_on(&self, session: UploadSession, failure: Failure) -> StreamFailure {
+        let mut tries = self.repository.tries_after(self.failures);
+        match tries.again(failure).await {
+            Ok(error) => goes_on_at(session, self.from_bytes, self.failures + 1, error),
+            Err(error) => StreamFailure::Fatal(error),
+        }
+    }
+
+    fn from_start(&self, error: RegistryError) -> StreamFailure {
+        let resume = Resume {
+            session: None,
+            offset_bytes: 0,
+            failures: self.failures + 1,
+        };
+        StreamFailure::Interrupted { resume, error }
+    }
+
+    fn method_refused(&self, method: UploadMethod, error: RegistryError) -> StreamFailure {
+        self.repository.host.refuses_method(method);
+        StreamFailure::MethodRefused { error }
+    }
+
+    fn maker_gave_up(&self, session: &UploadSession) -> StreamFailure {
+        let ask = Ask::new(Method::PATCH, session.location.clone(), self.subject);
+        let error = io::Error::other("the layer's maker gave up");
+        StreamFailure::Fatal(ask.named().transport(error.into()))
+    }
+}
+
+fn goes_on_at(
+    session: UploadSession,
+    offset_bytes: u64,
+    failures: u32,
+    error: RegistryError,
+) -> StreamFailure {
+    let resume = Resume {
+        session: Some(session),
+        offset_bytes,
+        failures,
+    };
+    StreamFailure::Interrupted { resume, error }
+}
+
+/// The offset behind what a registry has of an upload: 1 more than the end in `Range: 0-END`.
+fn end_of_range(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(RANGE)?.to_str().ok()?;
+    let range = range.strip_prefix("bytes=").unwrap_or(range);
+    let (start, end) = range.split_once('-')?;
+    let end: u64 = end.trim().parse().ok()?;
+    (start.trim() == "0").then(|| end.saturating_add(1))
+}
+
+/// Drops so many bytes at the start.
+fn skip(segments: &mut Vec<Bytes>, n_bytes: u64) {
+    let mut left = usize::try_from(n_bytes).unwrap_or(usize::MAX);
+    segments.retain_mut(|segment| {
+        let skipped = left.min(segment.len());
+        left -= skipped;
+        let _ = segment.split_to(skipped);
+        !segment.is_empty()
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_says_how_far_an_upload_got() {
+        for (range, expected) in [
+            ("0-0", Some(1)),
+            ("0-1023", Some(1024)),
+            ("bytes=0-9", Some(10)),
+            ("5-9", None),
+            ("0-", None),
+            ("", None),
+            ("0-18446744073709551615", Some(u64::MAX)),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RANGE, range.parse().unwrap());
+            assert_eq!(end_of_range(&headers), expected, "{range}");
+        }
+        assert_eq!(end_of_range(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn what_the_registry_has_is_cut_off() {
+        let segments = || vec![Bytes::from_static(b"abc"), Bytes::from_static(b"defg")];
+        for (n_bytes, expected) in [
+            (0, "abcdefg"),
+            (2, "cdefg"),
+            (3, "defg"),
+            (5, "fg"),
+            (7, ""),
+        ] {
+            let mut left = segments();
+            skip(&mut left, n_bytes);
+            assert_eq!(left.concat(), expected.as_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn chunks_are_of_the_size_asked_for_whatever_the_segments_are() {
+        let (sender, parts) = mpsc::channel(8);
+        let mut layer = Layer {
+            first: VecDeque::from([Bytes::from_static(b"abcde")]),
+            parts,
+        };
+        sender
+            .send(Part::Bytes(Bytes::from_static(b"fg")))
+            .await
+            .unwrap();
+        sender.send(Part::End).await.unwrap();
+        let mut chunks = Vec::new();
+        loop {
+            let (chunk, is_last) = layer.next_chunk(3).await.unwrap();
+            chunks.push(String::from_utf8(chunk.concat()).unwrap());
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(chunks, ["abc", "def", "g"]);
+        drop(sender);
+        assert!(layer.next_chunk(3).await.is_err());
+    }
+}
