@@ -98,7 +98,8 @@ impl Repository {
             None => Err(self.unsendable()),
         };
         match (challenge, &credentials) {
-            (Challenge::Absent | Challenge::Unknown, _) => Ok(None),
+            (Challenge::Absent | Challenge::Unknown, _)
+            | (Challenge::Basic, Credentials::Anonymous) => Ok(None),
             (_, Credentials::RegistryToken(token)) => fixed("Bearer", token),
             (Challenge::Basic, Credentials::Basic { username, password }) => {
                 fixed("Basic", &Credentials::basic_value(username, password))
@@ -107,7 +108,6 @@ impl Repository {
                 "Basic",
                 &Credentials::basic_value(IDENTITY_TOKEN_USER, token),
             ),
-            (Challenge::Basic, Credentials::Anonymous) => Ok(None),
             (Challenge::Bearer(service), _) => {
                 let shared = self.host.token(&scopes.key());
                 // One asks the service; who needs the same token waits here until it has come.

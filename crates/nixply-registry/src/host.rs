@@ -24,7 +24,7 @@ const SECRET_TOKENS_MAX: usize = 32;
 pub(crate) enum UploadMethod {
     /// One PATCH of unknown length, as Docker sends every layer.
     Streamed,
-    /// PATCHes of a few megabytes, each with its place in the layer (distribution-spec v1.1.1, "Pushing a blob in
+    /// One PATCH after the other of a few megabytes, each with its place in the layer (distribution-spec v1.1.1, "Pushing a blob in
     /// chunks").
     Chunked,
     /// Only one PUT, which names the digest: the layer has to be whole first.

@@ -56,14 +56,11 @@ impl Limiter {
         let (sender, receiver) = oneshot::channel();
         self.lock().waiting.push_back(sender);
         self.grant();
-        let permit = match receiver.await {
-            Ok(permit) => permit,
+        let permit = receiver.await.unwrap_or_else(|_| {
             // Senders leave the queue only to send. If one ever did not, one request too many is better than none.
-            Err(_) => {
-                self.lock().running += 1;
-                Permit(Arc::clone(self))
-            }
-        };
+            self.lock().running += 1;
+            Permit(Arc::clone(self))
+        });
         loop {
             let paused_until = self.lock().paused_until;
             match paused_until.filter(|end| *end > Instant::now()) {

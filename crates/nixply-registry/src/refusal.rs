@@ -115,8 +115,9 @@ impl Refusal {
         let form = serde_json::from_str::<Envelope>(body);
         let all = form.map_or(Vec::new(), |form| form.errors);
         let mut digests = Vec::new();
-        all.iter()
-            .for_each(|error| find_digests(error, &mut digests));
+        for error in &all {
+            find_digests(error, &mut digests);
+        }
         let errors: Vec<ApiError> = all
             .into_iter()
             .filter_map(|error| serde_json::from_value(error).ok())

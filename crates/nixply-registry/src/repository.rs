@@ -188,9 +188,10 @@ impl Repository {
                     self.host.refuses_mounts(&self.name, from);
                     return Ok(Mount::NotMounted(None));
                 }
-                return match error.is_client_error() {
-                    true => Ok(Mount::NotMounted(None)),
-                    false => Err(error),
+                return if error.is_client_error() {
+                    Ok(Mount::NotMounted(None))
+                } else {
+                    Err(error)
                 };
             }
         };

@@ -288,12 +288,12 @@ impl Repository {
             let (at, answer) = self.exchange_somehow(ask, url, own).await?;
             url = at;
             let status = answer.status();
-            if status.is_redirection() && redirects < REDIRECTS_MAX {
-                if let Some(next) = redirect(&ask.method, status, &answer) {
-                    redirects += 1;
-                    url = next;
-                    continue;
-                }
+            if redirects < REDIRECTS_MAX
+                && let Some(next) = redirect(&ask.method, &answer)
+            {
+                redirects += 1;
+                url = next;
+                continue;
             }
             if status == StatusCode::UNAUTHORIZED
                 && challenges < CHALLENGES_MAX
@@ -527,11 +527,13 @@ impl Repository {
 ///
 /// A question may go anywhere; an upload only where the method and the body stay what they are (RFC 9110
 /// sections 15.4.8 and 15.4.9). Nobody is sent from HTTPS to plain HTTP.
-fn redirect(method: &Method, status: StatusCode, answer: &Response) -> Option<Url> {
+fn redirect(method: &Method, answer: &Response) -> Option<Url> {
+    let status = answer.status();
     let is_question = matches!(*method, Method::GET | Method::HEAD);
     let keeps_method = matches!(status.as_u16(), 307 | 308);
     let goes_elsewhere = matches!(status.as_u16(), 301..=303);
-    if !keeps_method && !(is_question && goes_elsewhere) {
+    let may_be_followed = keeps_method || is_question && goes_elsewhere;
+    if !may_be_followed {
         return None;
     }
     let location = answer.headers().get(LOCATION)?.to_str().ok()?;

@@ -271,7 +271,7 @@ impl Streaming<'_> {
         }
     }
 
-    /// PATCHes with a length and a place in the layer.
+    /// One PATCH after the other, with a length and a place in the layer.
     async fn in_chunks(
         &self,
         mut session: UploadSession,
@@ -326,7 +326,7 @@ impl Streaming<'_> {
                     session = UploadSession::of(&repository.host, &ask.named(), &answer)?;
                     match end_of_range(answer.headers()) {
                         Some(reached) if reached < end => Failure::passing(ask.named().protocol(
-                            format!("expected a range that ends at {}, found {reached}", end),
+                            format!("expected a range that ends at {end}, found {reached}"),
                         )),
                         _ => return Ok((session, end)),
                     }
@@ -349,7 +349,7 @@ impl Streaming<'_> {
             };
             let error = tries.again(Failure { again, ..failure }).await?;
             let Some((now, reached)) = self.status(&session).await? else {
-                return Err(self.from_start(error));
+                return Err(self.again_from_start(error));
             };
             session = now;
             if reached == end {
@@ -359,7 +359,7 @@ impl Streaming<'_> {
                 return Err(self.method_refused(UploadMethod::Chunked, error));
             }
             if reached > end {
-                return Err(self.from_start(error));
+                return Err(self.again_from_start(error));
             }
             if reached < start {
                 let failures = self.failures + 1;
@@ -403,7 +403,7 @@ impl Streaming<'_> {
                 return Ok(());
             }
             if is_gone || is_mixed {
-                return Err(self.from_start(error));
+                return Err(self.again_from_start(error));
             }
         }
     }
@@ -441,7 +441,7 @@ impl Streaming<'_> {
                 let failures = if is_further { 0 } else { self.failures + 1 };
                 goes_on_at(session, offset_bytes, failures, error)
             }
-            Ok(None) => self.from_start(error),
+            Ok(None) => self.again_from_start(error),
             Err(error) => StreamFailure::Fatal(error),
         }
     }
@@ -450,7 +450,7 @@ impl Streaming<'_> {
     async fn lost(&self, failure: Failure) -> StreamFailure {
         let mut tries = self.repository.tries_after(self.failures);
         match tries.again(failure).await {
-            Ok(error) => self.from_start(error),
+            Ok(error) => self.again_from_start(error),
             Err(error) => StreamFailure::Fatal(error),
         }
     }
@@ -464,7 +464,7 @@ impl Streaming<'_> {
         }
     }
 
-    fn from_start(&self, error: RegistryError) -> StreamFailure {
+    fn again_from_start(&self, error: RegistryError) -> StreamFailure {
         let resume = Resume {
             session: None,
             offset_bytes: 0,

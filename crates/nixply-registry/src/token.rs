@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::time::{Duration, Instant};
 
 /// How long a token is good that does not say so (`token.md`, "Requesting a Token").
-const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 
 /// How long before its end a token is not used any more, at most; a quarter of its life where that is shorter. A request
 /// that waits for its turn arrives later than it was written.
@@ -69,7 +69,7 @@ impl TokenAnswer {
         Some(Token {
             header,
             generation,
-            fresh_until: asked_at + (life - (life / 4).min(MARGIN_MAX)),
+            fresh_until: asked_at + life.saturating_sub((life / 4).min(MARGIN_MAX)),
         })
     }
 
