@@ -12,11 +12,10 @@ use nixply_image::{
     DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlannedLayer, PlanningError, plan_image,
     resolve_root_files,
 };
-use nixply_layer::{Compression, CompressionPool, StoreRoot};
-use nixply_oci::{LayerKey, LayerRecord, Platform};
+use nixply_layer::{Compression, CompressionPool};
+use nixply_oci::Platform;
 use nixply_pack::{DOCKER_MAX_LAYERS, PackError};
 use nixply_store::Closure;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Everything on the command line that a plan depends on.
@@ -197,31 +196,27 @@ fn this_platform() -> Platform {
 }
 
 /// Joins a plan to the store of this machine.
-pub(crate) fn image(
-    plan: Plan,
-    work: &WorkOptions,
-    records: &BTreeMap<LayerKey, LayerRecord>,
-) -> Result<PlannedImage, CliError> {
+pub(crate) fn image(plan: Plan, work: &WorkOptions) -> Result<PlannedImage, CliError> {
     let store = work.store.root(plan.store_dir().unwrap_or_default());
-    check_present(&plan, &store, records)?;
     let pool = pool(work.jobs())?;
-    PlannedImage::new(plan, &store, &pool, records)
+    PlannedImage::new(plan, &store, &pool)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))
 }
 
 /// Names every store path that is not there before the first layer is made, rather than one of them in the middle.
 /// A layer that is known need not be made, so its paths need not be there.
-fn check_present(
+pub(crate) fn check_present(
     plan: &Plan,
-    store: &StoreRoot,
-    records: &BTreeMap<LayerKey, LayerRecord>,
+    work: &WorkOptions,
+    is_known: impl Fn(usize) -> bool,
 ) -> Result<(), CliError> {
+    let store = work.store.root(plan.store_dir().unwrap_or_default());
     let mut missing = Vec::new();
-    for layer in &plan.layers {
-        let PlannedLayer::Store { key, paths, .. } = layer else {
+    for (layer_idx, layer) in plan.layers.iter().enumerate() {
+        let PlannedLayer::Store { paths, .. } = layer else {
             continue;
         };
-        if records.contains_key(key) {
+        if is_known(layer_idx) {
             continue;
         }
         for planned in paths {

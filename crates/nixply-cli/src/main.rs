@@ -20,6 +20,7 @@ mod error;
 mod image;
 mod input;
 mod keychain;
+mod local_records;
 mod named_paths;
 mod nix;
 mod options;

@@ -5,7 +5,7 @@ use crate::text;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nixply_layout::{WriteObserver, WrittenLayer};
 use nixply_oci::LayerRecord;
-use nixply_registry::{PushEvent, PushObserver};
+use nixply_registry::{LayerOutcome, PushEvent, PushObserver};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -97,13 +97,20 @@ impl PushObserver for Progress {
         match event {
             PushEvent::LayerStarted { title, .. } => self.bytes(0, Some(title)),
             PushEvent::BytesSent { bytes, .. } => self.bytes(*bytes, None),
-            PushEvent::LayerAlreadyThere { title, record, .. } => {
-                self.layer_done("already there", title, record);
+            PushEvent::LayerDone {
+                title,
+                record,
+                outcome,
+                ..
+            } => {
+                let what = match outcome {
+                    LayerOutcome::Uploaded { .. } => "uploaded",
+                    LayerOutcome::Mounted { .. } => "mounted",
+                    _ => "already there",
+                };
+                self.layer_done(what, title, record);
             }
-            PushEvent::LayerUploaded { title, record, .. } => {
-                self.layer_done("uploaded", title, record);
-            }
-            PushEvent::TagDone { tag } => self.line(&format!("tag {tag}")),
+            PushEvent::TagDone { tag, .. } => self.line(&format!("tag {tag}")),
             _ => {}
         }
     }

@@ -3,8 +3,7 @@
 use crate::finish::{ManifestFormat, finish};
 use crate::{Plan, PlanError};
 use nixply_layer::{Compression, CompressionPool, MadeLayer, StoreRoot};
-use nixply_oci::{FinishedImage, Image, ImageError, Layer, LayerKey, LayerRecord, Platform};
-use std::collections::BTreeMap;
+use nixply_oci::{FinishedImage, Image, ImageError, Layer, LayerRecord, Platform};
 
 /// An image whose layers are made from a store when a sink asks for them.
 #[derive(Debug)]
@@ -17,27 +16,13 @@ pub struct PlannedImage {
 impl PlannedImage {
     /// Joins a plan to the place of its store directory.
     ///
-    /// Layers are compressed on `pool`. `records` tells what layers are by their keys; a layer that it knows is not
-    /// made by a sink that has it already.
-    pub fn new(
-        plan: Plan,
-        store: &StoreRoot,
-        pool: &CompressionPool,
-        records: &BTreeMap<LayerKey, LayerRecord>,
-    ) -> Result<Self, PlanError> {
+    /// Layers are compressed on `pool`.
+    pub fn new(plan: Plan, store: &StoreRoot, pool: &CompressionPool) -> Result<Self, PlanError> {
         let layers = plan
             .layer_specs()?
             .into_iter()
-            .zip(&plan.layers)
-            .map(|(spec, planned)| {
-                // What somebody else compressed in another way under our key is not what we would make.
-                let media_type = spec.compression.media_type();
-                let known = records
-                    .get(&planned.key())
-                    .filter(|record| record.media_type == media_type)
-                    .cloned();
-                let layer = MadeLayer::new(spec, store.clone(), pool.clone(), known);
-                Box::new(layer) as Box<dyn Layer>
+            .map(|spec| {
+                Box::new(MadeLayer::new(spec, store.clone(), pool.clone())) as Box<dyn Layer>
             })
             .collect();
         Ok(Self {
@@ -52,9 +37,7 @@ impl PlannedImage {
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
-}
 
-impl PlannedImage {
     /// The same image with its manifest in another form.
     ///
     /// # Errors

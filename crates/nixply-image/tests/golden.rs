@@ -122,7 +122,7 @@ fn records(n: usize) -> Vec<LayerRecord> {
 fn planned_image(plan: Plan) -> PlannedImage {
     let pool = CompressionPool::new(1).unwrap();
     let store = StoreRoot::at_own_path(StoreDir::default());
-    PlannedImage::new(plan, &store, &pool, &BTreeMap::new()).unwrap()
+    PlannedImage::new(plan, &store, &pool).unwrap()
 }
 
 #[track_caller]

@@ -13,34 +13,29 @@ pub struct MadeLayer {
     spec: LayerSpec,
     store: StoreRoot,
     pool: CompressionPool,
-    known: Option<LayerRecord>,
+    key: LayerKey,
 }
 
 impl MadeLayer {
-    /// Joins a spec and a store. `pool` compresses; `known` is what the layer turned out to be earlier.
+    /// Joins a spec and a store. `pool` compresses.
     #[must_use]
-    pub fn new(
-        spec: LayerSpec,
-        store: StoreRoot,
-        pool: CompressionPool,
-        known: Option<LayerRecord>,
-    ) -> Self {
+    pub fn new(spec: LayerSpec, store: StoreRoot, pool: CompressionPool) -> Self {
         Self {
+            key: spec.key(),
             spec,
             store,
             pool,
-            known,
         }
     }
 }
 
 impl Layer for MadeLayer {
     fn key(&self) -> Option<LayerKey> {
-        Some(self.spec.key())
+        Some(self.key)
     }
 
     fn known(&self) -> Option<LayerRecord> {
-        self.known.clone()
+        None
     }
 
     fn media_type(&self) -> MediaType {

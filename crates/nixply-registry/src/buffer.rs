@@ -1,8 +1,9 @@
 //! Where a layer's bytes go while they are made: into memory first, and to the network once they are too many.
 //!
 //! Memory is bounded by construction. A [`LayerSink`] holds at most its budget and one segment; a layer that outgrows
-//! it goes through a channel of [`CHANNEL_SEGMENTS`] segments, and its maker waits while that is full.
+//! it goes through a channel of [`CHANNEL_SEGMENTS`] segments, and its maker waits while that is full; or into a file.
 
+use crate::engine::{Spool, SpooledLayer};
 use bytes::{Bytes, BytesMut};
 use nixply_oci::LayerRecord;
 use std::io::{self, Write};
@@ -40,47 +41,93 @@ struct Stream {
     record: oneshot::Sender<LayerRecord>,
 }
 
+/// What becomes of a layer that outgrows its memory.
+pub(crate) enum Overflow<'a> {
+    /// It is sent while it is made.
+    Stream(Box<dyn FnOnce(StreamedLayer) + 'a>),
+    /// It goes into an unlinked temporary file, or nowhere if there is no room.
+    Spool(&'a Spool),
+    /// Nobody wants its bytes, only its record.
+    Drop,
+}
+
 /// What became of a layer's bytes once they were all written.
 pub(crate) enum Written {
     /// All of them are here.
     InMemory(Vec<Bytes>),
-    /// They went the way of the [`StreamedLayer`]; its receiver waits for the record.
-    Streamed(oneshot::Sender<LayerRecord>),
+    /// They went the way of the [`StreamedLayer`]; its receiver waits for the end, then for the record.
+    Streamed(StreamEnd),
+    /// They are in a file.
+    Spooled(SpooledLayer),
+    /// They are nowhere.
+    Dropped,
+}
+
+/// The last words of a maker to the receiver of a [`StreamedLayer`]. Dropped unsaid, they break the upload off.
+pub(crate) struct StreamEnd(Stream);
+
+impl StreamEnd {
+    /// The layer is whole, and is this.
+    pub(crate) fn tell(self, record: LayerRecord) {
+        // The receiver is gone only if its upload has failed and tells why.
+        if self.0.parts.blocking_send(Part::End).is_ok() {
+            let _ = self.0.record.send(record);
+        }
+    }
+}
+
+enum Place {
+    Memory(Vec<Bytes>),
+    Stream(Stream),
+    File(SpooledLayer),
+    Nowhere,
 }
 
 /// Takes a layer's bytes from its maker.
 pub(crate) struct LayerSink<'a> {
     segment: BytesMut,
-    held: Vec<Bytes>,
+    place: Place,
     held_bytes: u64,
     budget_bytes: u64,
-    stream: Option<Stream>,
-    start_stream: &'a dyn Fn(StreamedLayer),
+    /// How many bytes at the beginning the registry has already.
+    skip_bytes: u64,
+    overflow: Option<Overflow<'a>>,
     is_over: &'a dyn Fn() -> bool,
     has_refused: bool,
 }
 
 impl<'a> LayerSink<'a> {
-    /// Holds up to `budget_bytes`; calls `start_stream` once with what it holds when that is exceeded; fails as soon as
-    /// `is_over` says that the push has ended.
+    /// Leaves out the first `skip_bytes`, holds up to `budget_bytes`, and does what `overflow` says once that is
+    /// exceeded; fails as soon as `is_over` says that the push has ended.
     pub(crate) fn new(
+        skip_bytes: u64,
         budget_bytes: u64,
-        start_stream: &'a dyn Fn(StreamedLayer),
+        overflow: Overflow<'a>,
         is_over: &'a dyn Fn() -> bool,
     ) -> Self {
-        Self {
+        let mut sink = Self {
             segment: BytesMut::new(),
-            held: Vec::new(),
+            place: match overflow {
+                Overflow::Drop => Place::Nowhere,
+                _ => Place::Memory(Vec::new()),
+            },
             held_bytes: 0,
             budget_bytes,
-            stream: None,
-            start_stream,
+            skip_bytes,
+            overflow: Some(overflow),
             is_over,
             has_refused: false,
+        };
+        // The rest of a layer that outgrew its memory before, down to no byte at all, goes the same way again.
+        if skip_bytes > 0
+            && let Some(Overflow::Stream(start)) = sink.overflow.take()
+        {
+            sink.place = Place::Stream(start_stream(Vec::new(), start));
         }
+        sink
     }
 
-    /// True once the sink has refused bytes: something else has ended the push.
+    /// True once the sink has refused bytes: something else has ended the push, or the upload of this layer.
     pub(crate) fn has_refused(&self) -> bool {
         self.has_refused
     }
@@ -88,18 +135,27 @@ impl<'a> LayerSink<'a> {
     /// Ends the layer.
     pub(crate) fn finish(mut self) -> io::Result<Written> {
         self.end_segment()?;
-        match self.stream {
-            None => Ok(Written::InMemory(self.held)),
-            Some(stream) => {
-                stream.parts.blocking_send(Part::End).map_err(|_| over())?;
-                Ok(Written::Streamed(stream.record))
-            }
-        }
+        Ok(match self.place {
+            Place::Memory(segments) => Written::InMemory(segments),
+            Place::Stream(stream) => Written::Streamed(StreamEnd(stream)),
+            Place::File(file) => Written::Spooled(file),
+            Place::Nowhere => Written::Dropped,
+        })
     }
 
     fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if (self.is_over)() {
             return Err(over());
+        }
+        if matches!(self.place, Place::Nowhere) {
+            return Ok(bytes.len());
+        }
+        if self.skip_bytes > 0 {
+            let skipped = bytes
+                .len()
+                .min(usize::try_from(self.skip_bytes).unwrap_or(usize::MAX));
+            self.skip_bytes -= skipped as u64;
+            return Ok(skipped);
         }
         let taken = bytes.len().min(SEGMENT_BYTES - self.segment.len());
         self.segment.extend_from_slice(&bytes[..taken]);
@@ -114,23 +170,47 @@ impl<'a> LayerSink<'a> {
             return Ok(());
         }
         let segment = self.segment.split().freeze();
-        if let Some(stream) = &self.stream {
-            return stream
-                .parts
-                .blocking_send(Part::Bytes(segment))
-                .map_err(|_| over());
+        match &mut self.place {
+            Place::Stream(stream) => {
+                return stream
+                    .parts
+                    .blocking_send(Part::Bytes(segment))
+                    .map_err(|_| over());
+            }
+            Place::File(file) => {
+                if !file.write(&segment)? {
+                    self.place = Place::Nowhere;
+                }
+                return Ok(());
+            }
+            Place::Nowhere => return Ok(()),
+            Place::Memory(held) => {
+                self.held_bytes += segment.len() as u64;
+                held.push(segment);
+            }
         }
-        self.held_bytes += segment.len() as u64;
-        self.held.push(segment);
         if self.held_bytes > self.budget_bytes {
-            let (parts, parts_receiver) = mpsc::channel(CHANNEL_SEGMENTS);
-            let (record, record_receiver) = oneshot::channel();
-            self.stream = Some(Stream { parts, record });
-            (self.start_stream)(StreamedLayer {
-                first: std::mem::take(&mut self.held),
-                parts: parts_receiver,
-                record: record_receiver,
-            });
+            self.overflow()?;
+        }
+        Ok(())
+    }
+
+    fn overflow(&mut self) -> io::Result<()> {
+        let Place::Memory(held) = std::mem::replace(&mut self.place, Place::Nowhere) else {
+            return Ok(());
+        };
+        match self.overflow.take() {
+            Some(Overflow::Stream(start)) => self.place = Place::Stream(start_stream(held, start)),
+            Some(Overflow::Spool(spool)) => {
+                let mut file = spool.start()?;
+                for segment in held {
+                    if !file.write(&segment)? {
+                        return Ok(());
+                    }
+                }
+                self.place = Place::File(file);
+            }
+            Some(Overflow::Drop) | None => {}
         }
         Ok(())
     }
@@ -148,6 +228,17 @@ impl Write for LayerSink<'_> {
     }
 }
 
+fn start_stream(first: Vec<Bytes>, start: Box<dyn FnOnce(StreamedLayer) + '_>) -> Stream {
+    let (parts, parts_receiver) = mpsc::channel(CHANNEL_SEGMENTS);
+    let (record, record_receiver) = oneshot::channel();
+    start(StreamedLayer {
+        first,
+        parts: parts_receiver,
+        record: record_receiver,
+    });
+    Stream { parts, record }
+}
+
 /// What a maker hears when something else has ended the push; nobody else hears it.
 fn over() -> io::Error {
     io::Error::other("the push has ended")
@@ -158,16 +249,29 @@ mod tests {
     use super::*;
     use nixply_oci::{DiffId, LayerDigest, MediaType};
     use std::cell::RefCell;
+    use std::io::Read;
 
     fn joined(segments: &[Bytes]) -> Vec<u8> {
         segments.concat()
     }
 
+    fn record_of(bytes: &[u8]) -> LayerRecord {
+        LayerRecord {
+            diff_id: DiffId::of(bytes),
+            digest: LayerDigest::of(bytes),
+            size_bytes: bytes.len() as u64,
+            media_type: MediaType::OciLayerTar,
+        }
+    }
+
+    fn refuse<'a>() -> Overflow<'a> {
+        Overflow::Stream(Box::new(|_| panic!("it fits")))
+    }
+
     #[test]
     fn a_layer_within_its_budget_stays_in_memory() {
         let bytes: Vec<u8> = (0..=255).cycle().take(2 * SEGMENT_BYTES).collect();
-        let refuse = |_| panic!("it fits");
-        let mut sink = LayerSink::new(bytes.len() as u64, &refuse, &|| false);
+        let mut sink = LayerSink::new(0, bytes.len() as u64, refuse(), &|| false);
         for chunk in bytes.chunks(1000) {
             sink.write_all(chunk).unwrap();
         }
@@ -178,24 +282,42 @@ mod tests {
     }
 
     #[test]
+    fn what_the_registry_has_is_left_out() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(3 * SEGMENT_BYTES).collect();
+        for skip in [SEGMENT_BYTES + 77, bytes.len()] {
+            let kept = RefCell::new(None);
+            let start = Overflow::Stream(Box::new(|layer| *kept.borrow_mut() = Some(layer)));
+            let mut sink = LayerSink::new(skip as u64, u64::MAX, start, &|| false);
+            let mut layer = kept.take().unwrap();
+            for chunk in bytes.chunks(1000) {
+                sink.write_all(chunk).unwrap();
+            }
+            let Written::Streamed(end) = sink.finish().unwrap() else {
+                panic!("it is a rest");
+            };
+            end.tell(record_of(&bytes));
+            let mut found = joined(&layer.first);
+            while let Some(Part::Bytes(segment)) = layer.parts.blocking_recv() {
+                found.extend_from_slice(&segment);
+            }
+            assert_eq!(found, bytes[skip..]);
+        }
+    }
+
+    #[test]
     fn a_larger_layer_waits_for_its_receiver() {
         let bytes: Vec<u8> = (0..=250).cycle().take(20 * SEGMENT_BYTES + 7).collect();
-        let record = LayerRecord {
-            diff_id: DiffId::of(&bytes),
-            digest: LayerDigest::of(&bytes),
-            size_bytes: bytes.len() as u64,
-            media_type: MediaType::OciLayerTar,
-        };
+        let record = record_of(&bytes);
         let (streams, stream) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let start = |layer| streams.send(layer).unwrap();
-                let mut sink = LayerSink::new(2 * SEGMENT_BYTES as u64, &start, &|| false);
+                let start = Overflow::Stream(Box::new(|layer| streams.send(layer).unwrap()));
+                let mut sink = LayerSink::new(0, 2 * SEGMENT_BYTES as u64, start, &|| false);
                 sink.write_all(&bytes).unwrap();
-                let Written::Streamed(sender) = sink.finish().unwrap() else {
+                let Written::Streamed(end) = sink.finish().unwrap() else {
                     panic!("it does not fit");
                 };
-                sender.send(record.clone()).unwrap();
+                end.tell(record.clone());
             });
             let mut layer: StreamedLayer = stream.recv().unwrap();
             assert_eq!(
@@ -214,15 +336,38 @@ mod tests {
     }
 
     #[test]
+    fn a_larger_layer_is_spooled_while_there_is_room() {
+        let bytes: Vec<u8> = (0..=250).cycle().take(9 * SEGMENT_BYTES + 7).collect();
+        let dir = std::env::temp_dir();
+        for (budget_bytes, fits) in [(bytes.len() as u64, true), (bytes.len() as u64 - 1, false)] {
+            let spool = Spool::new(dir.clone(), budget_bytes);
+            let mut sink = LayerSink::new(0, 0, Overflow::Spool(&spool), &|| false);
+            sink.write_all(&bytes).unwrap();
+            match sink.finish().unwrap() {
+                Written::Spooled(layer) => {
+                    assert!(fits);
+                    let mut found = Vec::new();
+                    layer.open().unwrap().read_to_end(&mut found).unwrap();
+                    assert_eq!(found, bytes);
+                    assert_eq!(spool.used_bytes(), bytes.len() as u64);
+                }
+                Written::Dropped => assert!(!fits),
+                _ => panic!("it was to be spooled"),
+            }
+            assert_eq!(spool.used_bytes(), 0, "room is given back");
+        }
+    }
+
+    #[test]
     fn a_maker_hears_that_the_push_has_ended() {
-        let mut sink = LayerSink::new(1 << 20, &|_| (), &|| true);
+        let mut sink = LayerSink::new(0, 1 << 20, refuse(), &|| true);
         assert!(!sink.has_refused());
         assert!(sink.write_all(b"x").is_err());
         assert!(sink.has_refused());
 
         let kept = RefCell::new(None);
-        let start = |layer| *kept.borrow_mut() = Some(layer);
-        let mut sink = LayerSink::new(0, &start, &|| false);
+        let start = Overflow::Stream(Box::new(|layer| *kept.borrow_mut() = Some(layer)));
+        let mut sink = LayerSink::new(0, 0, start, &|| false);
         let segment = vec![0; SEGMENT_BYTES];
         sink.write_all(&segment).unwrap();
         drop(kept.take());

@@ -1,6 +1,6 @@
 //! What can go wrong between an image and a registry.
 
-use crate::{CredentialsError, Refusal, Subject};
+use crate::{CredentialsError, RecordSource, Refusal, Subject};
 use nixply_oci::{Digest, ImageError, ImageReference, LayerError, LayerRecord, Platform};
 use std::error::Error;
 use std::io;
@@ -87,12 +87,14 @@ pub enum RegistryError {
     },
     /// A layer came out otherwise than its record says.
     #[error(
-        "layer `{title}` is not what its record says: expected {} with {} bytes (diff ID {}), made {} with {} bytes (diff ID {})",
+        "layer `{title}` is not what {told_by} says: expected {} with {} bytes (diff ID {}), made {} with {} bytes (diff ID {})",
         expected.digest, expected.size_bytes, expected.diff_id, found.digest, found.size_bytes, found.diff_id
     )]
     LayerDiffers {
         /// What the layer is.
         title: String,
+        /// Where the record came from.
+        told_by: RecordSource,
         /// What the record says.
         expected: Box<LayerRecord>,
         /// What was made.
@@ -101,6 +103,12 @@ pub enum RegistryError {
     /// The image's config or manifest could not be made.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The compressed bytes of a layer could not be kept in a temporary file.
+    #[error("a layer's temporary file could not be used")]
+    Spool(#[source] io::Error),
+    /// The push was ended from outside.
+    #[error("interrupted")]
+    Interrupted,
     /// There is nothing to push to.
     #[error("no target: expected at least one image reference")]
     NoTarget,
@@ -222,6 +230,8 @@ impl RegistryError {
             | Self::NoSuchPlatform { .. } => true,
             Self::Layer { .. }
             | Self::LayerDiffers { .. }
+            | Self::Spool(_)
+            | Self::Interrupted
             | Self::Image(_)
             | Self::NoTarget
             | Self::TargetsDiffer { .. }
@@ -291,7 +301,7 @@ impl RegistryError {
             }
             Self::Transport { source, .. } => transport_hint(source.as_ref()),
             Self::LayerDiffers { .. } => Some(
-                "the record is of another time, or the store path has changed: `nixply push --no-records` makes every layer again",
+                "somebody wrote a wrong record, or the store path has changed: `nixply push --no-records` makes every layer again",
             ),
             Self::NoSuchPlatform { .. } => {
                 Some("name one of these with --platform OS/ARCHITECTURE")

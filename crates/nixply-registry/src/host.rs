@@ -31,6 +31,23 @@ pub(crate) enum UploadMethod {
     Whole,
 }
 
+impl UploadMethod {
+    /// The method as it is remembered between pushes.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Streamed => "streamed",
+            Self::Chunked => "chunked",
+            Self::Whole => "whole",
+        }
+    }
+
+    /// Reads what [`UploadMethod::text`] wrote.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let all = [Self::Streamed, Self::Chunked, Self::Whole];
+        all.into_iter().find(|method| method.text() == text)
+    }
+}
+
 /// A host, by the name that image references call it.
 #[derive(Debug)]
 pub(crate) struct Host {

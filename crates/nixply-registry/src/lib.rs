@@ -2,27 +2,27 @@
 //!
 //! # Duty
 //!
-//! This crate owns everything between an [`Image`](nixply_oci::Image) and a registry: credentials, tokens, the order
-//! of requests, uploads while a layer is being made, and the words for what went wrong. It knows no Nix and no store:
-//! layers are lazy, repeatable bytes to it.
+//! This crate owns everything between an [`Image`](nixply_oci::Image) and a registry: credentials, tokens, records of what
+//! layers are, the order of requests, uploads while a layer is being made, and the words for what went wrong. It knows no
+//! Nix and no store: layers are lazy, repeatable bytes to it.
 //!
 //! # Invariants
 //!
-//! - No byte of a layer is made whose record is known and whose digest the registry already has.
+//! - No byte of a layer is made whose record is known and which the registry has, in this repository or in another one
+//!   that is known.
 //! - Blobs go first, then the config, then the manifest by digest, then the tags in the order given. A push that fails
-//!   has moved no tag, unless it is the tag itself that failed, which then leaves the earlier ones moved.
+//!   has moved no tag; if it is a tag that failed, those before it are moved back.
+//! - Records spare work and decide nothing: what the registry tells and what was made count more.
 //! - Memory is bounded by [`PushOptions`], not by the size of a layer.
 //! - What is read is checked against the digest that named it before it ends.
 //! - No password, token or query of a URL stands in an error or in the `Debug` form of a value.
-//! - The public functions block on the client's runtime; they must not be called from inside an asynchronous task.
+//! - The public functions block and own their runtime; they must not be called from inside an asynchronous task.
 //!
 //! # Design
 //!
-//! [`push`] runs two kinds of threads: makers, which turn layers into bytes, and senders, which speak HTTP. A
-//! scheduler hands work to both, biggest layer first. All that is done with registries goes through one [`Client`]:
+//! [`Survey::take`] asks what is known of an image's layers; [`push`] runs a future for every layer on one thread and
+//! the makers, which turn layers into bytes, on others. All that is done with registries goes through one [`Client`]:
 //! connections, tokens, retries and limits are its business (`docs/decisions/0007-own-client.md`).
-
-#![expect(dead_code, reason = "the engine does not mount, resume and spool yet")]
 
 mod authenticate;
 mod blob;
@@ -30,10 +30,14 @@ mod buffer;
 mod challenge;
 mod client;
 mod credentials;
+mod engine;
 mod error;
 mod host;
+mod interrupt;
 mod keychain;
+mod known_upload;
 mod limit;
+mod options;
 mod outgoing;
 mod push;
 mod read;
@@ -44,7 +48,6 @@ mod report;
 mod repository;
 mod request;
 mod retry;
-mod schedule;
 mod stream_upload;
 mod token;
 mod transport;
@@ -53,14 +56,16 @@ mod upload;
 pub use client::{Client, ClientOptions, RequestEvent, RequestObserver, Traffic};
 pub use credentials::Credentials;
 pub use error::RegistryError;
+pub use interrupt::Interrupt;
 pub use keychain::{
     AuthFileFormat, AuthFileSource, ConfiguredKeychain, CredentialsError, FixedKeychain,
     GivenCredentials, HelperPrograms, KeptIn, Keychain, KeychainSources, LoginFile, LoginKey,
 };
-pub use push::push;
+pub use options::{LAYER_INDEX_TAG, LayerIndexPlace, PushOptions};
+pub use push::{push, push_surveyed};
 pub use read::RegistryImage;
-pub use records::read_records;
+pub use records::{KnownLayer, RecordStore, StoredRecord, Survey};
 pub use refusal::{ApiError, Refusal, Subject};
 pub use report::{
-    LayerOutcome, PushEvent, PushObserver, PushOptions, PushReport, PushedLayer, SilentObserver,
+    LayerOutcome, PushEvent, PushObserver, PushReport, PushedLayer, RecordSource, SilentObserver,
 };

@@ -1,25 +1,32 @@
-//! The push: layers, config, manifest, tags, in this order.
+//! The push: what is known, the layers, the config, the manifest, the tags, the layer index, in this order.
 
-use crate::buffer::{LayerSink, Written};
-use crate::outgoing::SentBytes;
-use crate::report::PushReport;
-use crate::repository::{Access, FoundBlob, Repository};
-use crate::schedule::{Done, Group, NetworkWork, Schedule};
-use crate::stream_upload::StreamFailure;
-use crate::{
-    Client, LayerOutcome, PushEvent, PushObserver, PushOptions, PushedLayer, RegistryError, Subject,
+use crate::engine::{Engine, Group, Made, Makers, Purpose, Settled, Spool, publish};
+use crate::records::{
+    IndexState, IndexedImage, LayerIndex, ReadIndex, Survey, read_index, write_index,
 };
-use bytes::Bytes;
-use nixply_oci::{FinishedImage, Image, ImageReference, LayerRecord};
+use crate::repository::{Access, Repository};
+use crate::{
+    Client, KnownLayer, LayerOutcome, PushEvent, PushObserver, PushOptions, PushReport,
+    PushedLayer, RecordSource, RegistryError,
+};
+use futures_util::TryStreamExt;
+use futures_util::stream::FuturesUnordered;
+use nixply_oci::{
+    Digest, FinishedImage, Image, ImageReference, LayerDigest, LayerKey, LayerRecord,
+    RepositoryName,
+};
+use std::collections::BTreeSet;
 use std::thread;
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+
+/// How often the layers are gone through again because the registry does not have what it said it had.
+const ROUNDS_MAX: usize = 3;
 
 /// Pushes an image to every target: one repository, a tag each. A target without a tag gets the image by digest alone.
 ///
-/// Layers that the registry has are not sent, and those whose record is known are not even made. The rest is made by
-/// [`PushOptions::jobs`] threads, biggest first, and sent meanwhile. When this fails, no tag was moved, unless moving a
-/// tag is what failed: then the tags before it in `targets` are moved.
+/// Layers that the repository has are neither made nor sent, those that another repository of the registry has are
+/// mounted; the rest is made by [`PushOptions::jobs`] threads, biggest first, and sent meanwhile. When this fails, no tag
+/// was moved, unless moving a tag is what failed: then the tags before it in `targets` were moved back, as far as they
+/// named an image before.
 ///
 /// # Panics
 ///
@@ -28,29 +35,71 @@ pub fn push(
     client: &Client,
     image: &dyn Image,
     targets: &[ImageReference],
-    options: &PushOptions,
+    options: &PushOptions<'_>,
+    observer: &dyn PushObserver,
+) -> Result<PushReport, RegistryError> {
+    let survey = Survey::take(client, image, targets, options, observer)?;
+    push_surveyed(client, image, targets, &survey, options, observer)
+}
+
+/// [`push`], with what is known of the image at hand: [`Survey::take`] with the same arguments gave it.
+///
+/// # Panics
+///
+/// As [`push`] does.
+pub fn push_surveyed(
+    client: &Client,
+    image: &dyn Image,
+    targets: &[ImageReference],
+    survey: &Survey,
+    options: &PushOptions<'_>,
     observer: &dyn PushObserver,
 ) -> Result<PushReport, RegistryError> {
     let first = check_targets(targets)?;
-    let repository = client.repository(first, Access::Push)?;
-    let runtime = client.runtime();
-    let push = Push {
-        image,
-        options,
-        observer,
-        runtime,
-        repository: &repository,
-    };
-    let layers = push.layers()?;
-    let records: Vec<LayerRecord> = layers.iter().map(|layer| layer.record.clone()).collect();
-    let finished = image.finish(&records)?;
-    runtime.block_on(push.finish(&finished, targets, layers))
+    let spool = Spool::new(options.spool_dir.clone(), options.spool_budget_bytes);
+    let makers = Makers::new(image, options, observer, spool);
+    let groups = Group::of_image(image);
+    let jobs = options.jobs.max(1).min(groups.len());
+    thread::scope(|scope| {
+        // Also when this thread panics, or nobody would ever send the others home.
+        let _end = EndOnDrop(&makers);
+        for _ in 0..jobs {
+            scope.spawn(|| makers.work());
+        }
+        client.runtime().block_on(async {
+            let push = async {
+                let name = RepositoryName::from(first);
+                let repository = client.repository(first, Access::Push)?;
+                let remembered = options
+                    .records
+                    .and_then(|records| records.upload_method(name.host()));
+                repository.use_upload_method(remembered.as_deref());
+                let push = Push {
+                    client,
+                    image,
+                    targets,
+                    survey,
+                    options,
+                    observer,
+                    groups: &groups,
+                    repository: &repository,
+                    name: name.clone(),
+                    engine: Engine::new(image, options, observer, &repository, name, &makers),
+                };
+                push.run(&makers).await
+            };
+            tokio::select! {
+                result = push => result,
+                () = options.interrupt.thrown() => Err(RegistryError::Interrupted),
+            }
+        })
+    })
 }
 
-fn check_targets(targets: &[ImageReference]) -> Result<&ImageReference, RegistryError> {
+/// The first of the targets, which all are in one repository.
+pub(crate) fn check_targets(targets: &[ImageReference]) -> Result<&ImageReference, RegistryError> {
     let (first, rest) = targets.split_first().ok_or(RegistryError::NoTarget)?;
-    let place =
-        |target: &ImageReference| (target.host().to_owned(), target.repository().to_owned());
+    let place = |target: &ImageReference| RepositoryName::from(target);
     match rest.iter().find(|target| place(target) != place(first)) {
         Some(other) => Err(RegistryError::TargetsDiffer {
             first: Box::new(first.clone()),
@@ -60,312 +109,312 @@ fn check_targets(targets: &[ImageReference]) -> Result<&ImageReference, Registry
     }
 }
 
+struct EndOnDrop<'a>(&'a Makers<'a>);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 struct Push<'a> {
+    client: &'a Client,
     image: &'a dyn Image,
-    options: &'a PushOptions,
+    targets: &'a [ImageReference],
+    survey: &'a Survey,
+    options: &'a PushOptions<'a>,
     observer: &'a dyn PushObserver,
-    runtime: &'a Runtime,
+    groups: &'a [Group],
     repository: &'a Repository,
+    name: RepositoryName,
+    engine: Engine<'a>,
 }
 
 impl Push<'_> {
-    /// Brings every layer into the registry.
-    fn layers(&self) -> Result<Vec<PushedLayer>, RegistryError> {
-        let groups = Group::of_image(self.image);
-        let jobs = self.options.jobs.max(1);
-        let schedule = Schedule::new(&groups, 2 * jobs);
-        thread::scope(|scope| {
-            for _ in 0..jobs.min(groups.len()) {
-                scope.spawn(|| {
-                    let _guard = EndOnPanic(&schedule);
-                    while let Some(group) = schedule.next_to_make() {
-                        self.make(&schedule, &groups, group);
-                    }
-                });
-            }
-            for _ in 0..self.options.connections.max(1).min(groups.len()) {
-                scope.spawn(|| {
-                    let _guard = EndOnPanic(&schedule);
-                    while let Some(work) = schedule.next_for_network() {
-                        self.send(&schedule, &groups, work);
-                    }
-                });
-            }
-        });
-        let mut layers: Vec<Option<PushedLayer>> = vec![None; self.image.layers().len()];
-        for done in schedule.into_result()? {
-            for (i, &layer_idx) in groups[done.group].layers.iter().enumerate() {
-                layers[layer_idx] = Some(PushedLayer {
-                    title: self.image.layers()[layer_idx].title(),
-                    record: done.record.clone(),
-                    outcome: outcome(&done, i),
-                });
-            }
+    async fn run(&self, makers: &Makers<'_>) -> Result<PushReport, RegistryError> {
+        if self.options.verify_records {
+            self.verify_records(makers).await?;
         }
-        Ok(layers.into_iter().flatten().collect())
-    }
-
-    /// Makes a group's layer and hands its bytes on.
-    fn make(&self, schedule: &Schedule, groups: &[Group], group: usize) {
-        let layer_idx = groups[group].first();
-        let layer = &self.image.layers()[layer_idx];
-        let title = layer.title();
-        self.observer.event(&PushEvent::LayerStarted {
-            layer_idx,
-            title: &title,
-            weight_bytes: layer.weight_bytes(),
-        });
-        let start_stream = |layer| schedule.streamed(group, layer);
-        let is_over = || schedule.is_over();
-        let mut sink = LayerSink::new(
-            self.options.layer_memory_budget_bytes,
-            &start_stream,
-            &is_over,
-        );
-        let made = layer.write_blob(&mut sink);
-        let record = match made {
-            Ok(record) => record,
-            // What the sink refuses has its reason elsewhere, and whoever has the reason tells it.
-            Err(_) if sink.has_refused() => return,
-            Err(source) => return schedule.fail(RegistryError::Layer { title, source }),
-        };
-        let Ok(written) = sink.finish() else {
-            return;
-        };
-        if let Some(expected) = &groups[group].known
-            && *expected != record
-            && !schedule.is_doubted(group)
-        {
-            return schedule.fail(RegistryError::LayerDiffers {
-                title,
-                expected: Box::new(expected.clone()),
-                found: Box::new(record),
-            });
+        if let Some(report) = self.unchanged()? {
+            return Ok(report);
         }
-        match written {
-            Written::InMemory(segments) => {
-                self.tell(groups, &schedule.made(group, record, segments));
-            }
-            // The receiver is gone only if its upload has failed and tells why.
-            Written::Streamed(sender) => drop(sender.send(record)),
+        if self.options.dry_run {
+            let settled = self.settle(Vec::new(), &BTreeSet::new()).await?;
+            return self.dry_report(&settled);
         }
-    }
-
-    /// Does a piece of network work.
-    fn send(&self, schedule: &Schedule, groups: &[Group], work: NetworkWork) {
-        let (NetworkWork::Check(group, _)
-        | NetworkWork::Send(group, ..)
-        | NetworkWork::Stream(group, _)) = &work;
-        let layer_idx = groups[*group].first();
-        // Nobody makes a layer with a record before the registry was asked for it.
-        let was_asked = groups[*group].known.is_some() && !schedule.is_doubted(*group);
-        // Layers that a record alone holds together may differ once the record is wrong: then that is an error.
-        let may_doubt = groups[*group].layers.len() == 1;
-        let mut subject = Subject::Layer {
-            title: self.image.layers()[layer_idx].title(),
-            digest: None,
-        };
-        let result = self.runtime.block_on(async {
-            let (sent, mut told) = mpsc::unbounded_channel();
-            let tell = |bytes| {
-                self.observer
-                    .event(&PushEvent::BytesSent { layer_idx, bytes });
-            };
-            let work = do_network_work(
+        let mut lost = BTreeSet::new();
+        let mut settled: Vec<Option<Settled>> = Vec::new();
+        let mut round = 0;
+        loop {
+            round += 1;
+            settled = self.settle(settled, &lost).await?;
+            let finished = self.finish(&self.records(&settled))?;
+            let published = publish(
                 self.repository,
-                schedule,
-                work,
-                Before {
-                    was_asked,
-                    may_doubt,
-                },
-                &mut subject,
-                &sent,
-            );
-            tokio::pin!(work);
-            let result = loop {
-                tokio::select! {
-                    biased;
-                    Some(bytes) = told.recv() => tell(bytes),
-                    result = &mut work => break result,
-                    () = schedule.over() => break Ok(Vec::new()),
+                &finished,
+                self.survey,
+                &lost,
+                self.observer,
+            )
+            .await;
+            match published {
+                Ok(published) => {
+                    let layers = self.layers(&settled);
+                    self.after(&finished, &layers).await;
+                    return Ok(PushReport {
+                        manifest_digest: Some(finished.manifest_descriptor.digest),
+                        is_unchanged: false,
+                        config_uploaded: published.config_uploaded,
+                        layers,
+                        tags: published.tags,
+                        traffic: self.client.traffic(),
+                    });
                 }
-            };
-            while let Ok(bytes) = told.try_recv() {
-                tell(bytes);
+                Err(RegistryError::BlobUnknown { digests, .. }) if round < ROUNDS_MAX => {
+                    lost = self.lost(&digests, &finished, &settled);
+                }
+                Err(error) => return Err(error),
             }
-            result
-        });
-        match result {
-            Ok(done) => self.tell(groups, &done),
-            Err(error) => schedule.fail(error),
         }
     }
 
-    fn tell(&self, groups: &[Group], all_done: &[Done]) {
-        for done in all_done {
-            let record = &done.record;
-            for (i, &layer_idx) in groups[done.group].layers.iter().enumerate() {
-                let title = &self.image.layers()[layer_idx].title();
-                self.observer.event(&match outcome(done, i) {
-                    LayerOutcome::AlreadyThere => PushEvent::LayerAlreadyThere {
-                        layer_idx,
-                        title,
-                        record,
-                    },
-                    LayerOutcome::Uploaded { .. } => PushEvent::LayerUploaded {
-                        layer_idx,
-                        title,
-                        record,
-                    },
+    /// Makes every layer that a record tells of and compares.
+    async fn verify_records(&self, makers: &Makers<'_>) -> Result<(), RegistryError> {
+        let checks: FuturesUnordered<_> = self
+            .groups
+            .iter()
+            .filter_map(|group| Some((group, self.survey.known(group.first())?)))
+            .map(async |(group, known)| {
+                match makers.make(group.first(), Purpose::Learn, None).await? {
+                    Made::Learnt(found) if found != known.record => {
+                        Err(RegistryError::LayerDiffers {
+                            title: self.image.layers()[group.first()].title(),
+                            told_by: known.source.clone(),
+                            expected: Box::new(known.record.clone()),
+                            found: Box::new(found),
+                        })
+                    }
+                    _ => Ok(()),
+                }
+            })
+            .collect();
+        checks.try_collect().await
+    }
+
+    /// The report on a push that is over before it begins: every tag names this very image.
+    fn unchanged(&self) -> Result<Option<PushReport>, RegistryError> {
+        let known: Option<Vec<&KnownLayer>> = (0..self.image.layers().len())
+            .map(|layer_idx| self.survey.known(layer_idx))
+            .collect();
+        let Some(known) = known else {
+            return Ok(None);
+        };
+        let records: Vec<LayerRecord> = known.iter().map(|known| known.record.clone()).collect();
+        let digest = self.finish(&records)?.manifest_descriptor.digest;
+        if !self.survey.is_at(digest) {
+            return Ok(None);
+        }
+        let layers = known.iter().zip(self.image.layers());
+        Ok(Some(PushReport {
+            manifest_digest: Some(digest),
+            is_unchanged: true,
+            config_uploaded: false,
+            layers: layers
+                .map(|(known, layer)| PushedLayer {
+                    title: layer.title(),
+                    weight_bytes: layer.weight_bytes(),
+                    times_made: 0,
+                    record: Some(known.record.clone()),
+                    outcome: LayerOutcome::Present,
+                    source: known.source.clone(),
+                })
+                .collect(),
+            tags: self.tags(),
+            traffic: self.client.traffic(),
+        }))
+    }
+
+    /// Brings every group into the repository that is not there, by what was settled before or by what was lost since.
+    async fn settle(
+        &self,
+        before: Vec<Option<Settled>>,
+        lost: &BTreeSet<Digest>,
+    ) -> Result<Vec<Option<Settled>>, RegistryError> {
+        let lost: BTreeSet<LayerDigest> = lost.iter().copied().map(LayerDigest::from).collect();
+        let is_lost = |settled: &Settled| {
+            let record = settled.record.as_ref();
+            record.is_none_or(|record| lost.contains(&record.digest))
+        };
+        let mut settled = before;
+        settled.resize(self.groups.len(), None);
+        let open: FuturesUnordered<_> = self
+            .groups
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| settled[*number].as_ref().is_none_or(is_lost))
+            .map(async |(number, group)| {
+                let known = self.survey.known(group.first()).cloned();
+                let result = self.engine.settle(group, known, &lost).await?;
+                Ok::<_, RegistryError>((number, result))
+            })
+            .collect();
+        let done: Vec<(usize, Settled)> = open.try_collect().await?;
+        for (number, mut result) in done {
+            if let Some(before) = &settled[number] {
+                result.times_made += before.times_made;
+            }
+            settled[number] = Some(result);
+        }
+        Ok(settled)
+    }
+
+    /// Which blobs the registry has lost. One that names none is believed to have lost all that were not sent just now.
+    fn lost(
+        &self,
+        named: &[Digest],
+        finished: &FinishedImage,
+        settled: &[Option<Settled>],
+    ) -> BTreeSet<Digest> {
+        if !named.is_empty() {
+            return named.iter().copied().collect();
+        }
+        let not_sent = settled.iter().flatten().filter_map(|settled| {
+            let record = settled.record.as_ref()?;
+            let is_sent = matches!(settled.outcome, LayerOutcome::Uploaded { .. });
+            (!is_sent).then_some(record.digest.into())
+        });
+        not_sent
+            .chain([finished.config_descriptor.digest])
+            .collect()
+    }
+
+    fn records(&self, settled: &[Option<Settled>]) -> Vec<LayerRecord> {
+        let mut records: Vec<Option<&LayerRecord>> = vec![None; self.image.layers().len()];
+        for (group, settled) in self.groups.iter().zip(settled) {
+            for &layer_idx in &group.layers {
+                records[layer_idx] = settled.as_ref().and_then(|settled| settled.record.as_ref());
+            }
+        }
+        records.into_iter().flatten().cloned().collect()
+    }
+
+    fn layers(&self, settled: &[Option<Settled>]) -> Vec<PushedLayer> {
+        let mut layers: Vec<Option<PushedLayer>> = vec![None; self.image.layers().len()];
+        for (group, settled) in self.groups.iter().zip(settled) {
+            let Some(settled) = settled else { continue };
+            for (position, &layer_idx) in group.layers.iter().enumerate() {
+                let layer = &self.image.layers()[layer_idx];
+                layers[layer_idx] = Some(PushedLayer {
+                    title: layer.title(),
+                    weight_bytes: layer.weight_bytes(),
+                    times_made: if position == 0 { settled.times_made } else { 0 },
+                    record: settled.record.clone(),
+                    outcome: settled.outcome_at(position).clone(),
+                    source: settled.source.clone(),
                 });
             }
         }
+        layers.into_iter().flatten().collect()
     }
 
-    /// Brings the config, the manifest and the tags into the registry.
-    async fn finish(
-        &self,
-        finished: &FinishedImage,
-        targets: &[ImageReference],
-        layers: Vec<PushedLayer>,
-    ) -> Result<PushReport, RegistryError> {
+    fn finish(&self, records: &[LayerRecord]) -> Result<FinishedImage, RegistryError> {
+        let finished = self.image.finish(records)?;
         let digest = finished.manifest_descriptor.digest;
-        if let Some(target) = targets
-            .iter()
-            .find(|target| target.digest().is_some_and(|asked| asked != digest))
-        {
-            return Err(RegistryError::TargetDigest {
+        let other = |target: &&ImageReference| target.digest().is_some_and(|asked| asked != digest);
+        match self.targets.iter().find(other) {
+            Some(target) => Err(RegistryError::TargetDigest {
                 target: Box::new(target.clone()),
                 found: digest,
-            });
+            }),
+            None => Ok(finished),
         }
+    }
 
-        let config_digest = finished.config_descriptor.digest;
-        let config_uploaded = self.config(finished).await?;
-        self.observer.event(&PushEvent::ConfigDone {
-            digest: config_digest,
-            uploaded: config_uploaded,
-        });
-
-        let media_type = &finished.manifest_descriptor.media_type;
-        let put = async |name: &str, subject: &Subject| {
-            self.repository
-                .put_manifest(name, media_type, &finished.manifest, subject)
-                .await
+    fn dry_report(&self, settled: &[Option<Settled>]) -> Result<PushReport, RegistryError> {
+        let records = self.records(settled);
+        let is_known = records.len() == self.image.layers().len();
+        let manifest_digest = match is_known {
+            true => Some(self.finish(&records)?.manifest_descriptor.digest),
+            false => None,
         };
-        put(&digest.to_string(), &Subject::Manifest { digest }).await?;
-        self.observer.event(&PushEvent::ManifestDone { digest });
-        let mut tags = Vec::new();
-        for tag in targets.iter().filter_map(ImageReference::tag) {
-            let tag_name = tag.to_owned();
-            put(tag, &Subject::Tag { tag: tag_name }).await?;
-            self.observer.event(&PushEvent::TagDone { tag });
-            tags.push(tag.to_owned());
-        }
         Ok(PushReport {
-            manifest_digest: digest,
-            manifest_size_bytes: finished.manifest_descriptor.size_bytes,
-            config_digest,
-            config_size_bytes: finished.config_descriptor.size_bytes,
-            config_uploaded,
-            layers,
-            tags,
+            manifest_digest,
+            is_unchanged: false,
+            config_uploaded: false,
+            layers: self.layers(settled),
+            tags: self.tags(),
+            traffic: self.client.traffic(),
         })
     }
 
-    /// Sends the config unless the registry has it.
-    async fn config(&self, finished: &FinishedImage) -> Result<bool, RegistryError> {
-        let digest = finished.config_descriptor.digest;
-        let subject = Subject::Config { digest };
-        let size_bytes = finished.config_descriptor.size_bytes;
-        let found = self.repository.find_blob(digest, size_bytes, &subject);
-        if found.await? == FoundBlob::Whole {
-            return Ok(false);
-        }
-        let (sent, _) = mpsc::unbounded_channel();
-        let config = vec![Bytes::from(finished.config.clone())];
-        self.repository
-            .upload(digest, config, None, &subject, &sent)
-            .await?;
-        Ok(true)
+    fn tags(&self) -> Vec<String> {
+        let tags = self.targets.iter().filter_map(ImageReference::tag);
+        tags.map(str::to_owned).collect()
     }
-}
 
-/// What is known of a group before network work is done for it.
-#[derive(Debug, Clone, Copy)]
-struct Before {
-    /// The registry said that it has not got the group's blob.
-    was_asked: bool,
-    /// The group can be made without its record.
-    may_doubt: bool,
-}
-
-async fn do_network_work(
-    repository: &Repository,
-    schedule: &Schedule,
-    work: NetworkWork,
-    before: Before,
-    subject: &mut Subject,
-    sent: &SentBytes,
-) -> Result<Vec<Done>, RegistryError> {
-    if let Subject::Layer { digest, .. } = subject
-        && let NetworkWork::Check(_, record) | NetworkWork::Send(_, record, _) = &work
-    {
-        *digest = Some(record.digest);
-    }
-    match work {
-        NetworkWork::Check(group, record) => {
-            let (digest, size_bytes) = (record.digest.into(), record.size_bytes);
-            match repository.find_blob(digest, size_bytes, subject).await? {
-                FoundBlob::Whole => return Ok(schedule.present(group, record)),
-                FoundBlob::OtherSize if before.may_doubt => schedule.doubted(group),
-                FoundBlob::OtherSize | FoundBlob::Nothing => schedule.absent(group),
+    /// Tells this machine and the layer index what the repository has now. Nothing of it can fail the push.
+    async fn after(&self, finished: &FinishedImage, layers: &[PushedLayer]) {
+        let keyed: Vec<(LayerKey, LayerRecord)> = self
+            .image
+            .layers()
+            .iter()
+            .zip(layers)
+            .filter_map(|(layer, pushed)| Some((layer.key()?, pushed.record.clone()?)))
+            .collect();
+        if let Some(records) = self.options.records {
+            for (key, record) in &keyed {
+                records.remember(*key, record);
             }
-            Ok(Vec::new())
+            let digests: Vec<LayerDigest> = keyed.iter().map(|(_, record)| record.digest).collect();
+            records.remember_held(&digests, &self.name);
         }
-        NetworkWork::Send(group, record, segments) => {
-            let (digest, size_bytes) = (record.digest.into(), record.size_bytes);
-            if !before.was_asked
-                && repository.find_blob(digest, size_bytes, subject).await? == FoundBlob::Whole
-            {
-                return Ok(schedule.sent(group, record, None));
+        let image = IndexedImage {
+            repository: self.name.clone(),
+            digest: finished.manifest_descriptor.digest,
+        };
+        let reference = match &self.survey.index {
+            IndexState::Unusable => return,
+            IndexState::NotRead(reference) => {
+                let is_sent =
+                    |layer: &PushedLayer| matches!(layer.outcome, LayerOutcome::Uploaded { .. });
+                if !layers.iter().any(is_sent) {
+                    return;
+                }
+                reference
             }
-            repository
-                .upload(digest, segments, None, subject, sent)
-                .await?;
-            Ok(schedule.sent(group, record, Some(size_bytes)))
-        }
-        NetworkWork::Stream(group, layer) => {
-            let record = repository.upload_stream(layer, None, subject, sent).await;
-            let record = record.map_err(|failure| match failure {
-                StreamFailure::Interrupted { error, .. }
-                | StreamFailure::MethodRefused { error }
-                | StreamFailure::Fatal(error) => error,
-            })?;
-            let size_bytes = record.size_bytes;
-            Ok(schedule.sent(group, record, Some(size_bytes)))
+            IndexState::Read(reference, index) => {
+                if !index.clone().note(&image, &keyed) {
+                    return;
+                }
+                reference
+            }
+        };
+        match self.update_index(reference, &image, &keyed).await {
+            Ok(()) => self
+                .observer
+                .event(&PushEvent::LayerIndexDone { index: reference }),
+            Err(error) => self.observer.event(&PushEvent::RecordsFailed {
+                source: &RecordSource::Index(reference.clone()),
+                error: &error,
+            }),
         }
     }
-}
 
-/// The outcome of the layer at a position of a group that is done: only the first one's bytes went over the wire.
-fn outcome(done: &Done, position: usize) -> LayerOutcome {
-    match done.sent_bytes {
-        Some(bytes) if position == 0 => LayerOutcome::Uploaded { bytes },
-        _ => LayerOutcome::AlreadyThere,
-    }
-}
-
-/// Ends the push when a thread of it panics, so that the others do not wait for it for ever.
-struct EndOnPanic<'a>(&'a Schedule);
-
-impl Drop for EndOnPanic<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.fail(RegistryError::Client(
-                "a thread of the push panicked".into(),
-            ));
+    /// Reads the index anew, for others may have written it meanwhile, and writes it with what this push knows.
+    async fn update_index(
+        &self,
+        reference: &ImageReference,
+        image: &IndexedImage,
+        keyed: &[(LayerKey, LayerRecord)],
+    ) -> Result<(), RegistryError> {
+        let repository = self.client.repository(reference, Access::Push)?;
+        let mut index = match read_index(&repository, reference).await? {
+            ReadIndex::Absent => LayerIndex::default(),
+            ReadIndex::Found(index) => index,
+        };
+        if index.note(image, keyed) {
+            write_index(&repository, reference, &index).await?;
         }
+        Ok(())
     }
 }

@@ -1,57 +1,84 @@
-//! What a push is told, what it tells while it runs, and what it was.
+//! What a push tells while it runs, and what it was.
 
-use nixply_oci::{Digest, LayerRecord};
+use crate::{RegistryError, Traffic};
+use nixply_oci::{Digest, ImageReference, LayerRecord, RepositoryName};
+use std::fmt;
 
-/// Bytes of finished or half-finished layers that a push holds in memory at most, by default.
-///
-/// Half of the 128 MiB that a whole push may take, so that the compressors and the HTTP client have the other half.
-const MEMORY_BYTES: u64 = 64 << 20;
-
-/// Below this a layer is not worth an own upload session of unknown length, whatever the number of threads.
-const SMALLEST_BUDGET_BYTES: u64 = 4 << 20;
-
-/// How many requests run at once by default: enough to hide a round trip, below what registries call abuse.
-const CONNECTIONS: usize = 8;
-
-/// How a push uses the machine and the network.
+/// How it is known what a layer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PushOptions {
-    /// The number of threads that make layers; 0 counts as 1.
-    pub jobs: usize,
-    /// The number of requests that run at once; 0 counts as 1.
-    pub connections: usize,
-    /// How many bytes of one layer wait in memory until its digest is known. A layer that outgrows it is sent while it
-    /// is made, so that the registry cannot be asked first whether it has it. At most `2 * jobs` layers are in
-    /// memory at once: `jobs` that are being made and as many that wait for the network.
-    pub layer_memory_budget_bytes: u64,
+#[non_exhaustive]
+pub enum RecordSource {
+    /// The image says it by itself.
+    Image,
+    /// This machine's records.
+    Local,
+    /// The manifest of an image in a registry.
+    Manifest(ImageReference),
+    /// The layer index.
+    Index(ImageReference),
+    /// The layer was made.
+    Made,
 }
 
-impl PushOptions {
-    /// The default options for a number of threads.
-    #[must_use]
-    pub fn for_jobs(jobs: usize) -> Self {
-        let jobs = jobs.max(1);
-        let layers_in_memory = 2 * jobs as u64;
-        Self {
-            jobs,
-            connections: CONNECTIONS,
-            layer_memory_budget_bytes: (MEMORY_BYTES / layers_in_memory).max(SMALLEST_BUDGET_BYTES),
+impl fmt::Display for RecordSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image => f.write_str("the image itself"),
+            Self::Local => f.write_str("this machine's records"),
+            Self::Manifest(image) => write!(f, "the image {image}"),
+            Self::Index(index) => write!(f, "the layer index {index}"),
+            Self::Made => f.write_str("the layer, which was made"),
         }
     }
 }
 
-impl Default for PushOptions {
-    /// [`PushOptions::for_jobs`] with a thread for every processor.
-    fn default() -> Self {
-        Self::for_jobs(std::thread::available_parallelism().map_or(1, usize::from))
-    }
+/// How a layer came to be in the repository; in a dry run, how it would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayerOutcome {
+    /// The repository had it, or another layer of this push with the same digest put it there.
+    Present,
+    /// The registry took it from another of its repositories.
+    Mounted {
+        /// Which.
+        from: RepositoryName,
+    },
+    /// It was sent.
+    Uploaded {
+        /// How many bytes went to the network, those of attempts that failed included. In a dry run the record's size,
+        /// or 0 where there is no record.
+        bytes: u64,
+    },
 }
 
 /// What happens while a push runs. `layer_idx` counts the image's layers from the bottom, from 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum PushEvent<'a> {
-    /// A layer's bytes are being made.
+    /// A source of records was read.
+    RecordsFound {
+        /// Which source.
+        source: &'a RecordSource,
+        /// How many layers of the image it knew that no earlier source did.
+        layers: usize,
+    },
+    /// A source of records could not be read, or the layer index not be written; the push goes on without.
+    RecordsFailed {
+        /// Which source.
+        source: &'a RecordSource,
+        /// Why.
+        error: &'a RegistryError,
+    },
+    /// A record proved to be wrong; the layer is made and sent as it really is.
+    RecordWrong {
+        /// Which layer.
+        layer_idx: usize,
+        /// What the layer is.
+        title: &'a str,
+        /// Where the record came from.
+        source: &'a RecordSource,
+    },
+    /// A layer's bytes are being made. May come again where an upload broke off.
     LayerStarted {
         /// Which layer.
         layer_idx: usize,
@@ -60,6 +87,13 @@ pub enum PushEvent<'a> {
         /// About how many bytes are read for it.
         weight_bytes: u64,
     },
+    /// A layer was made and waits for the network or goes out meanwhile.
+    LayerMade {
+        /// Which layer.
+        layer_idx: usize,
+        /// How many bytes the layer has on the wire.
+        size_bytes: u64,
+    },
     /// Bytes of a layer went to the network.
     BytesSent {
         /// Which layer.
@@ -67,32 +101,38 @@ pub enum PushEvent<'a> {
         /// How many since the last such event of this layer.
         bytes: u64,
     },
-    /// The registry has a layer already; nothing was sent.
-    LayerAlreadyThere {
+    /// An upload broke off and the layer is made again; `resumed_at_bytes` of it need not be sent again.
+    LayerRestarted {
+        /// Which layer.
+        layer_idx: usize,
+        /// What the layer is.
+        title: &'a str,
+        /// Where the upload goes on.
+        resumed_at_bytes: u64,
+        /// Why it broke off.
+        error: &'a RegistryError,
+    },
+    /// A layer is in the repository.
+    LayerDone {
         /// Which layer.
         layer_idx: usize,
         /// What the layer is.
         title: &'a str,
         /// What it turned out to be.
         record: &'a LayerRecord,
+        /// How it came there.
+        outcome: &'a LayerOutcome,
+        /// How it is known what it is.
+        source: &'a RecordSource,
     },
-    /// A layer was sent and the registry has taken it.
-    LayerUploaded {
-        /// Which layer.
-        layer_idx: usize,
-        /// What the layer is.
-        title: &'a str,
-        /// What it turned out to be.
-        record: &'a LayerRecord,
-    },
-    /// The registry has the config.
+    /// The repository has the config.
     ConfigDone {
         /// The config's digest.
         digest: Digest,
-        /// False if the registry had it already.
+        /// False if it had it already.
         uploaded: bool,
     },
-    /// The registry has the manifest, under its digest.
+    /// The repository has the manifest, under its digest.
     ManifestDone {
         /// The manifest's digest.
         digest: Digest,
@@ -101,6 +141,13 @@ pub enum PushEvent<'a> {
     TagDone {
         /// The tag.
         tag: &'a str,
+        /// False if it named it before.
+        moved: bool,
+    },
+    /// The layer index knows the image's layers now.
+    LayerIndexDone {
+        /// Where it is.
+        index: &'a ImageReference,
     },
 }
 
@@ -118,47 +165,38 @@ impl PushObserver for SilentObserver {
     fn event(&self, _event: &PushEvent<'_>) {}
 }
 
-/// How a layer came to be in the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LayerOutcome {
-    /// The registry had it, or another layer of this push with the same digest put it there.
-    AlreadyThere,
-    /// It was sent.
-    Uploaded {
-        /// How many bytes went to the network.
-        bytes: u64,
-    },
-}
-
 /// A layer of an image that was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushedLayer {
     /// What the layer is.
     pub title: String,
-    /// What it turned out to be.
-    pub record: LayerRecord,
-    /// How it came to be in the registry.
+    /// About how many bytes had to be read to make it once.
+    pub weight_bytes: u64,
+    /// How often it was made.
+    pub times_made: u32,
+    /// What it turned out to be; `None` only in a dry run, where nothing told.
+    pub record: Option<LayerRecord>,
+    /// How it came to be in the repository.
     pub outcome: LayerOutcome,
+    /// How it is known what it is.
+    pub source: RecordSource,
 }
 
-/// What a push did.
+/// What a push did, or in a dry run would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushReport {
-    /// The manifest's digest: the image's digest.
-    pub manifest_digest: Digest,
-    /// The number of the manifest's bytes.
-    pub manifest_size_bytes: u64,
-    /// The config's digest.
-    pub config_digest: Digest,
-    /// The number of the config's bytes.
-    pub config_size_bytes: u64,
-    /// False if the registry had the config already.
+    /// The manifest's digest: the image's digest. `None` only in a dry run, where a layer is unknown.
+    pub manifest_digest: Option<Digest>,
+    /// True if every tag named this very image before.
+    pub is_unchanged: bool,
+    /// False if the repository had the config already.
     pub config_uploaded: bool,
     /// The layers, bottom first.
     pub layers: Vec<PushedLayer>,
     /// The tags that name the manifest now, in the order given.
     pub tags: Vec<String>,
+    /// What went over the network, from the start of the client.
+    pub traffic: Traffic,
 }
 
 impl PushReport {
@@ -169,19 +207,39 @@ impl PushReport {
             .iter()
             .map(|layer| match layer.outcome {
                 LayerOutcome::Uploaded { bytes } => bytes,
-                LayerOutcome::AlreadyThere => 0,
+                _ => 0,
             })
             .fold(0, u64::saturating_add)
     }
 
-    /// How many bytes of layers were in the registry already; [`u64::MAX`] if they are more. The sizes may be what a
-    /// manifest of someone else says.
+    /// How many bytes of layers need not be sent; [`u64::MAX`] if they are more. The sizes may be what a manifest of
+    /// someone else says.
     #[must_use]
-    pub fn layer_bytes_already_there(&self) -> u64 {
+    pub fn layer_bytes_not_sent(&self) -> u64 {
         self.layers
             .iter()
-            .filter(|layer| layer.outcome == LayerOutcome::AlreadyThere)
-            .map(|layer| layer.record.size_bytes)
+            .filter(|layer| !matches!(layer.outcome, LayerOutcome::Uploaded { .. }))
+            .filter_map(|layer| layer.record.as_ref())
+            .map(|record| record.size_bytes)
+            .fold(0, u64::saturating_add)
+    }
+
+    /// About how many bytes of the store were read to make layers; [`u64::MAX`] if they are more.
+    #[must_use]
+    pub fn store_bytes_read(&self) -> u64 {
+        self.layers
+            .iter()
+            .map(|layer| layer.weight_bytes.saturating_mul(layer.times_made.into()))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// About how many bytes of the store did not have to be read; [`u64::MAX`] if they are more.
+    #[must_use]
+    pub fn store_bytes_not_read(&self) -> u64 {
+        self.layers
+            .iter()
+            .filter(|layer| layer.times_made == 0)
+            .map(|layer| layer.weight_bytes)
             .fold(0, u64::saturating_add)
     }
 }
@@ -193,38 +251,32 @@ mod tests {
 
     #[test]
     fn sums_of_claimed_sizes_stop_at_the_largest_number() {
-        let layer = |outcome| PushedLayer {
+        let layer = |outcome, times_made| PushedLayer {
             title: String::new(),
-            record: LayerRecord {
+            weight_bytes: u64::MAX,
+            times_made,
+            record: Some(LayerRecord {
                 diff_id: DiffId::of(b""),
                 digest: LayerDigest::of(b""),
                 size_bytes: u64::MAX,
                 media_type: MediaType::OciLayerTar,
-            },
+            }),
             outcome,
+            source: RecordSource::Made,
         };
-        let sent = || layer(LayerOutcome::Uploaded { bytes: u64::MAX });
-        let there = || layer(LayerOutcome::AlreadyThere);
+        let sent = || layer(LayerOutcome::Uploaded { bytes: u64::MAX }, 2);
+        let there = || layer(LayerOutcome::Present, 0);
         let report = PushReport {
-            manifest_digest: Digest::of(b""),
-            manifest_size_bytes: 0,
-            config_digest: Digest::of(b""),
-            config_size_bytes: 0,
+            manifest_digest: None,
+            is_unchanged: false,
             config_uploaded: false,
             layers: vec![sent(), there(), sent(), there()],
             tags: Vec::new(),
+            traffic: Traffic::default(),
         };
         assert_eq!(report.layer_bytes_sent(), u64::MAX);
-        assert_eq!(report.layer_bytes_already_there(), u64::MAX);
-    }
-
-    #[test]
-    fn default_budgets_stay_within_the_memory_of_a_push() {
-        for jobs in 0..=8 {
-            let options = PushOptions::for_jobs(jobs);
-            let layers_in_memory = 2 * options.jobs as u64;
-            assert!(options.layer_memory_budget_bytes * layers_in_memory <= MEMORY_BYTES);
-            assert!(options.layer_memory_budget_bytes >= SMALLEST_BUDGET_BYTES);
-        }
+        assert_eq!(report.layer_bytes_not_sent(), u64::MAX);
+        assert_eq!(report.store_bytes_read(), u64::MAX);
+        assert_eq!(report.store_bytes_not_read(), u64::MAX);
     }
 }

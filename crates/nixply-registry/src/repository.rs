@@ -134,6 +134,15 @@ impl Repository {
         self.host.upload_method()
     }
 
+    /// Begins with the method that an earlier push ended with.
+    pub(crate) fn use_upload_method(&self, text: Option<&str>) {
+        match text.and_then(UploadMethod::from_text) {
+            Some(UploadMethod::Chunked) => self.host.refuses_method(UploadMethod::Streamed),
+            Some(UploadMethod::Whole) => self.host.refuses_method(UploadMethod::Chunked),
+            Some(UploadMethod::Streamed) | None => {}
+        }
+    }
+
     /// Asks whether the repository has a blob of this size.
     pub(crate) async fn find_blob(
         &self,

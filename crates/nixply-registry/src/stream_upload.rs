@@ -17,12 +17,12 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use nixply_oci::LayerRecord;
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
-use reqwest::{Body, Method, Request, StatusCode};
+use reqwest::{Body, Method, Request, Response, StatusCode};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How many bytes go into a chunk, except the last and where the registry wants more.
 ///
@@ -75,7 +75,7 @@ impl From<RegistryError> for StreamFailure {
 }
 
 /// What an upload is about, and how often it has failed in a row without getting further.
-struct Streaming<'a> {
+pub(crate) struct Streaming<'a> {
     repository: &'a Repository,
     subject: &'a Subject,
     meter: Arc<Meter>,
@@ -95,31 +95,12 @@ impl Repository {
         subject: &Subject,
         sent: &SentBytes,
     ) -> Result<LayerRecord, StreamFailure> {
-        let from = from.unwrap_or(Resume {
-            session: None,
-            offset_bytes: 0,
-            failures: 0,
-        });
-        let streaming = Streaming {
-            repository: self,
-            subject,
-            meter: Meter::new(sent, from.offset_bytes),
-            from_bytes: from.offset_bytes,
-            failures: from.failures,
-        };
-        let session = match from.session {
+        let streaming = Streaming::new(self, from.as_ref(), subject, sent);
+        let session = match from.and_then(|from| from.session) {
             Some(session) => session,
             None => self.start_upload(subject).await?,
         };
-        let StreamedLayer {
-            first,
-            parts,
-            record,
-        } = stream;
-        let mut layer = Layer {
-            first: first.into(),
-            parts,
-        };
+        let (mut layer, record) = Layer::of(stream);
         let session = match self.upload_method() {
             UploadMethod::Streamed => streaming.in_one_patch(session, layer).await?,
             UploadMethod::Chunked => streaming.in_chunks(session, &mut layer).await?,
@@ -146,6 +127,15 @@ struct Layer {
 }
 
 impl Layer {
+    /// Takes a layer's bytes, and what its maker will say of them, apart.
+    fn of(stream: StreamedLayer) -> (Self, oneshot::Receiver<LayerRecord>) {
+        let layer = Self {
+            first: stream.first.into(),
+            parts: stream.parts,
+        };
+        (layer, stream.record)
+    }
+
     /// The next bytes; `None` at the layer's end, an error if its maker goes away before.
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         let part = match self.first.pop_front() {
@@ -191,22 +181,45 @@ impl Layer {
     }
 }
 
-impl Streaming<'_> {
-    /// One PATCH of unknown length without `Content-Range`.
-    ///
-    /// The specification does not describe it, but distribution's client (`blob_writer.go`, `ReadFrom`), which is Docker's,
-    /// and go-containerregistry (`remote/write.go`, `streamBlob`) send every layer so.
-    async fn in_one_patch(
+impl<'a> Streaming<'a> {
+    /// Begins, or goes on where a try before ended.
+    pub(crate) fn new(
+        repository: &'a Repository,
+        from: Option<&Resume>,
+        subject: &'a Subject,
+        sent: &SentBytes,
+    ) -> Self {
+        let from_bytes = from.map_or(0, |from| from.offset_bytes);
+        Self {
+            repository,
+            subject,
+            meter: Meter::new(sent, from_bytes),
+            from_bytes,
+            failures: from.map_or(0, |from| from.failures),
+        }
+    }
+
+    /// Sends one request whose body is a layer, from its maker. An error for good if that is the maker's.
+    pub(crate) async fn exchange_layer(
         &self,
-        session: UploadSession,
+        ask: &Ask<'_>,
+        headers: HeaderMap,
+        stream: StreamedLayer,
+    ) -> Result<Result<Response, Failure>, StreamFailure> {
+        let (layer, _) = Layer::of(stream);
+        self.exchange_parts(ask, headers, layer).await
+    }
+
+    async fn exchange_parts(
+        &self,
+        ask: &Ask<'_>,
+        headers: HeaderMap,
         layer: Layer,
-    ) -> Result<UploadSession, StreamFailure> {
+    ) -> Result<Result<Response, Failure>, StreamFailure> {
         let repository = self.repository;
-        let location = session.location.clone();
-        let ask = Ask::new(Method::PATCH, location.clone(), self.subject).waits_for_storage();
         let scopes = repository.scopes();
         let mut authorization = None;
-        if repository.host.is_own(&location) {
+        if repository.host.is_own(&ask.url) {
             authorization = repository.authorization(scopes).await?;
         }
         let progress = Progress::new();
@@ -218,12 +231,41 @@ impl Streaming<'_> {
             &progress,
             &repository.shared,
         );
-        let mut request = Request::new(Method::PATCH, location.clone());
-        *request.headers_mut() = blob_headers();
+        let mut request = Request::new(ask.method.clone(), ask.url.clone());
+        *request.headers_mut() = headers;
         *request.body_mut() = Some(Body::wrap_stream(body));
         let answer = repository
-            .exchange_request(&ask, request, &progress, authorization.as_ref())
+            .exchange_request(ask, request, &progress, authorization.as_ref())
             .await;
+        match answer {
+            Err(failure) if gave_up.load(Ordering::Relaxed) => {
+                Err(StreamFailure::Fatal(failure.error))
+            }
+            Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
+                let refused = authorization.as_ref();
+                // Makes the next request say something else.
+                repository
+                    .challenged(answer.headers(), scopes, refused)
+                    .await?;
+                Ok(Ok(answer))
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    /// One PATCH of unknown length without `Content-Range`.
+    ///
+    /// The specification does not describe it, but distribution's client (`blob_writer.go`, `ReadFrom`), which is Docker's,
+    /// and go-containerregistry (`remote/write.go`, `streamBlob`) send every layer so.
+    async fn in_one_patch(
+        &self,
+        session: UploadSession,
+        layer: Layer,
+    ) -> Result<UploadSession, StreamFailure> {
+        let repository = self.repository;
+        let location = session.location.clone();
+        let ask = Ask::new(Method::PATCH, location, self.subject).waits_for_storage();
+        let answer = self.exchange_parts(&ask, blob_headers(), layer).await?;
         let failure = match answer {
             Ok(answer) if answer.status() == StatusCode::ACCEPTED => {
                 return Ok(UploadSession::of(&repository.host, &ask.named(), &answer)?);
@@ -232,13 +274,6 @@ impl Streaming<'_> {
                 return Err(ask.named().unexpected(202, &answer).into());
             }
             Ok(answer) => {
-                if answer.status() == StatusCode::UNAUTHORIZED {
-                    let refused = authorization.as_ref();
-                    // Makes the next request say something else.
-                    repository
-                        .challenged(answer.headers(), scopes, refused)
-                        .await?;
-                }
                 let redirected = matches!(answer.status().as_u16(), 307 | 308);
                 let elsewhere =
                     redirected.then(|| UploadSession::of(&repository.host, &ask.named(), &answer));
@@ -256,9 +291,6 @@ impl Streaming<'_> {
             }
             Err(failure) => failure,
         };
-        if gave_up.load(Ordering::Relaxed) {
-            return Err(StreamFailure::Fatal(failure.error));
-        }
         match failure.status() {
             Some(400 | 405 | 411 | 413 | 415 | 416 | 501) => {
                 Err(self.method_refused(UploadMethod::Streamed, failure.error))
@@ -447,7 +479,7 @@ impl Streaming<'_> {
     }
 
     /// A session is gone: after a wait, another one.
-    async fn lost(&self, failure: Failure) -> StreamFailure {
+    pub(crate) async fn lost(&self, failure: Failure) -> StreamFailure {
         let mut tries = self.repository.tries_after(self.failures);
         match tries.again(failure).await {
             Ok(error) => self.again_from_start(error),

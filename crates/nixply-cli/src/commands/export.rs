@@ -15,7 +15,6 @@ use nixply_layout::{
     write_file_atomically, write_oci_dir,
 };
 use nixply_oci::Image as _;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -80,7 +79,8 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         },
         registries: &registries,
     })?;
-    let image = image::image(plan, &args.work, &BTreeMap::new())?;
+    image::check_present(&plan, &args.work, |_| false)?;
+    let image = image::image(plan, &args.work)?;
     let progress = Progress::new("writing", image.layers().len(), args.quiet);
     let written = write(&image, args, to_stdout, &progress);
     progress.finish();

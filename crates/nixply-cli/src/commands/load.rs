@@ -13,7 +13,6 @@ use clap::ValueEnum;
 use nixply_layer::Compression;
 use nixply_layout::write_archive;
 use nixply_oci::Image as _;
-use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 /// Makes an image and streams it into Docker, Podman or containerd
@@ -82,7 +81,8 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     if plan.name.is_none() {
         text::warning("the image gets no name: give it one with --name");
     }
-    let image = image::image(plan, &args.work, &BTreeMap::new())?;
+    image::check_present(&plan, &args.work, |_| false)?;
+    let image = image::image(plan, &args.work)?;
     let (program, arguments) = engine.command();
     let mut child = Command::new(program)
         .args(arguments)

@@ -2,6 +2,7 @@
 
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
+use crate::local_records::Remembered;
 use crate::options::{ImageOptions, WorkOptions, count};
 use crate::progress::Progress;
 use crate::registries::RegistryOptions;
@@ -9,10 +10,11 @@ use crate::stored::{parse_reference, registry_error};
 use crate::text;
 use nixply_image::Plan;
 use nixply_layer::Compression;
-use nixply_oci::{Image as _, ImageReference, LayerKey, LayerRecord};
-use nixply_registry::{Client, LayerOutcome, PushOptions, PushReport, push, read_records};
+use nixply_oci::{Image as _, ImageReference};
+use nixply_registry::{
+    LayerIndexPlace, LayerOutcome, PushOptions, PushReport, RecordStore, Survey, push_surveyed,
+};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +56,7 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Pushed<'a> {
     reference: String,
-    digest: String,
+    digest: Option<String>,
     tags: &'a [String],
     layers: Vec<Layer<'a>>,
     uploaded_bytes: u64,
@@ -92,21 +94,29 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     if let Some(file) = &args.digest_file {
         check_directory_of(file)?;
     }
+    let remembered = (!args.no_records).then(Remembered::open).flatten();
     let mut options = PushOptions::for_jobs(args.work.jobs());
-    options.connections = args.connections.unwrap_or(options.connections);
-    let client = registries.client(Some(options.connections))?;
-    let records = if args.no_records {
-        BTreeMap::new()
-    } else {
-        known_records(&client, &targets)
-    };
-    let image = image::image(plan, &args.work, &records)?;
+    options.records = remembered
+        .as_ref()
+        .map(|records| records as &dyn RecordStore);
+    options.read_tags = !args.no_records;
+    if args.no_records {
+        options.layer_index = LayerIndexPlace::Off;
+    }
+    let client = registries.client(args.connections)?;
+    let image = image::image(plan, &args.work)?;
     let progress = Progress::new("pushing", image.layers().len(), args.quiet);
-    let report = push(&client, &image, &targets, &options, &progress);
+    let survey = Survey::take(&client, &image, &targets, &options, &progress)
+        .map_err(|error| registry_error(&error))?;
+    image::check_present(image.plan(), &args.work, |layer_idx| {
+        survey.known(layer_idx).is_some()
+    })?;
+    let report = push_surveyed(&client, &image, &targets, &survey, &options, &progress);
     progress.finish();
     let report = report.map_err(|error| registry_error(&error))?;
     if let Some(file) = &args.digest_file {
-        let digest = report.manifest_digest.to_string();
+        let digest = report.manifest_digest.map(|digest| digest.to_string());
+        let digest = digest.unwrap_or_default();
         nixply_layout::write_file_atomically(file, |out| {
             out.write_all(digest.as_bytes())
                 .map_err(nixply_layout::LayoutError::Output)
@@ -164,41 +174,31 @@ fn targets(
     Ok(targets)
 }
 
-/// What the images under the tags tell of their layers: with `:COMMIT --tag latest`, the second tells what the first, which
-/// is new, cannot. Everything that goes wrong here only costs time: the push meets the same registry next and says what
-/// is wrong.
-fn known_records(client: &Client, targets: &[ImageReference]) -> BTreeMap<LayerKey, LayerRecord> {
-    let mut all = BTreeMap::new();
-    for target in targets {
-        let records = read_records(client, target).ok().flatten();
-        for (key, record) in records.unwrap_or_default() {
-            all.entry(key).or_insert(record);
-        }
-    }
-    all
-}
-
 fn json(reference: &ImageReference, report: &PushReport) -> Result<String, CliError> {
     let pushed = Pushed {
         reference: reference.to_string(),
-        digest: report.manifest_digest.to_string(),
+        digest: report.manifest_digest.map(|digest| digest.to_string()),
         tags: &report.tags,
         layers: report
             .layers
             .iter()
-            .map(|layer| Layer {
-                digest: layer.record.digest.to_string(),
-                diff_id: layer.record.diff_id.to_string(),
-                size_bytes: layer.record.size_bytes,
-                title: &layer.title,
-                outcome: match layer.outcome {
-                    LayerOutcome::Uploaded { .. } => "uploaded",
-                    _ => "already-there",
-                },
+            .filter_map(|layer| {
+                let record = layer.record.as_ref()?;
+                Some(Layer {
+                    digest: record.digest.to_string(),
+                    diff_id: record.diff_id.to_string(),
+                    size_bytes: record.size_bytes,
+                    title: &layer.title,
+                    outcome: match layer.outcome {
+                        LayerOutcome::Uploaded { .. } => "uploaded",
+                        LayerOutcome::Mounted { .. } => "mounted",
+                        _ => "present",
+                    },
+                })
             })
             .collect(),
         uploaded_bytes: report.layer_bytes_sent(),
-        already_there_bytes: report.layer_bytes_already_there(),
+        already_there_bytes: report.layer_bytes_not_sent(),
     };
     let text = serde_json::to_string_pretty(&pushed)
         .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
@@ -216,10 +216,13 @@ fn describe(targets: &[ImageReference], report: &PushReport) -> String {
     format!(
         "{}\n  digest         {}\n  uploaded       {}, {}\n  already there  {}, {}\n",
         names.join("\n"),
-        report.manifest_digest,
+        report
+            .manifest_digest
+            .map(|digest| digest.to_string())
+            .unwrap_or_default(),
         text::count(uploaded, "layer"),
         text::size(report.layer_bytes_sent()),
         text::count(there, "layer"),
-        text::size(report.layer_bytes_already_there()),
+        text::size(report.layer_bytes_not_sent()),
     )
 }

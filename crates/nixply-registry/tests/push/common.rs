@@ -1,19 +1,28 @@
 //! What the tests of this crate share.
 
-use nixply_oci::ImageReference;
+use nixply_oci::{ImageReference, LayerDigest, LayerKey, LayerRecord, RepositoryName};
 use nixply_registry::{
-    Client, ClientOptions, Credentials, FixedKeychain, LayerOutcome, PushEvent, PushObserver,
-    PushOptions, PushReport,
+    Client, ClientOptions, Credentials, FixedKeychain, LayerIndexPlace, LayerOutcome, PushEvent,
+    PushObserver, PushOptions, PushReport, RecordStore, StoredRecord,
 };
 use nixply_testkit::images::TestLayer;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-/// Two makers, four senders, and a budget that small layers fit into and [`large_layer`]s do not.
-pub(crate) fn options() -> PushOptions {
+/// Two makers, and a budget that small layers fit into and [`large_layer`]s do not.
+pub(crate) fn options<'a>() -> PushOptions<'a> {
     PushOptions {
-        jobs: 2,
-        connections: 4,
         layer_memory_budget_bytes: 1 << 20,
+        ..PushOptions::for_jobs(2)
+    }
+}
+
+/// The same without any source of records.
+pub(crate) fn without_records<'a>() -> PushOptions<'a> {
+    PushOptions {
+        read_tags: false,
+        layer_index: LayerIndexPlace::Off,
+        ..options()
     }
 }
 
@@ -65,7 +74,7 @@ pub(crate) fn large_layer(seed: u64) -> TestLayer {
 
 /// How many layers were sent.
 pub(crate) fn uploads(report: &PushReport) -> usize {
-    let outcomes = report.layers.iter().map(|layer| layer.outcome);
+    let outcomes = report.layers.iter().map(|layer| &layer.outcome);
     outcomes
         .filter(|outcome| matches!(outcome, LayerOutcome::Uploaded { .. }))
         .count()
@@ -86,13 +95,81 @@ impl PushObserver for Events {
         let line = match event {
             PushEvent::LayerStarted { layer_idx, .. } => format!("start {layer_idx}"),
             PushEvent::BytesSent { layer_idx, bytes } => format!("bytes {layer_idx} {bytes}"),
-            PushEvent::LayerAlreadyThere { layer_idx, .. } => format!("there {layer_idx}"),
-            PushEvent::LayerUploaded { layer_idx, .. } => format!("uploaded {layer_idx}"),
+            PushEvent::LayerDone {
+                layer_idx, outcome, ..
+            } => match outcome {
+                LayerOutcome::Uploaded { .. } => format!("uploaded {layer_idx}"),
+                LayerOutcome::Mounted { .. } => format!("mounted {layer_idx}"),
+                _ => format!("there {layer_idx}"),
+            },
             PushEvent::ConfigDone { uploaded, .. } => format!("config {uploaded}"),
             PushEvent::ManifestDone { .. } => "manifest".to_owned(),
-            PushEvent::TagDone { tag } => format!("tag {tag}"),
+            PushEvent::TagDone { tag, .. } => format!("tag {tag}"),
+            PushEvent::RecordWrong { layer_idx, .. } => format!("record wrong {layer_idx}"),
+            PushEvent::RecordsFailed { .. } => "records failed".to_owned(),
             _ => "other".to_owned(),
         };
         self.0.lock().unwrap().push(line);
+    }
+}
+
+/// A layer with a key, as those of a store have.
+pub(crate) fn keyed_layer(seed: u64) -> TestLayer {
+    small_layer(seed).with_key(LayerKey::of(&seed.to_le_bytes()))
+}
+
+/// Records in memory.
+#[derive(Default)]
+pub(crate) struct MemoryRecords {
+    records: Mutex<BTreeMap<LayerKey, LayerRecord>>,
+    held: Mutex<Vec<(LayerDigest, RepositoryName)>>,
+    methods: Mutex<BTreeMap<String, String>>,
+}
+
+impl RecordStore for MemoryRecords {
+    fn find(&self, keys: &[LayerKey]) -> Vec<Option<StoredRecord>> {
+        let records = self.records.lock().unwrap();
+        let held = self.held.lock().unwrap();
+        let find = |key: &LayerKey| {
+            let record = records.get(key)?.clone();
+            let of_layer = held.iter().filter(|(digest, _)| *digest == record.digest);
+            Some(StoredRecord {
+                held_by: of_layer.map(|(_, repository)| repository.clone()).collect(),
+                record,
+            })
+        };
+        keys.iter().map(find).collect()
+    }
+
+    fn remember(&self, key: LayerKey, record: &LayerRecord) {
+        self.records.lock().unwrap().insert(key, record.clone());
+    }
+
+    fn forget(&self, key: LayerKey) {
+        self.records.lock().unwrap().remove(&key);
+    }
+
+    fn remember_held(&self, digests: &[LayerDigest], repository: &RepositoryName) {
+        let mut held = self.held.lock().unwrap();
+        for digest in digests {
+            let entry = (*digest, repository.clone());
+            if !held.contains(&entry) {
+                held.push(entry);
+            }
+        }
+    }
+
+    fn forget_held(&self, digest: LayerDigest, repository: &RepositoryName) {
+        let entry = (digest, repository.clone());
+        self.held.lock().unwrap().retain(|held| *held != entry);
+    }
+
+    fn upload_method(&self, host: &str) -> Option<String> {
+        self.methods.lock().unwrap().get(host).cloned()
+    }
+
+    fn remember_upload_method(&self, host: &str, method: &str) {
+        let mut methods = self.methods.lock().unwrap();
+        methods.insert(host.to_owned(), method.to_owned());
     }
 }

@@ -7,3 +7,4 @@
 mod common;
 mod real_registry;
 mod recording_registry;
+mod records;

@@ -1,13 +1,12 @@
 //! Against a registry in this process: the order of requests, and what a real registry does not show.
 
 use crate::common::{
-    Events, anonymous, client, client_with, large_layer, noise, options, reference, small_layer,
-    uploads,
+    Events, anonymous, client, client_with, large_layer, noise, reference, small_layer, uploads,
+    without_records,
 };
-use nixply_oci::{DiffId, ImageSource, LayerKey, LayerRecord, Platform};
+use nixply_oci::{DiffId, ImageManifest, ImageSource, LayerKey, LayerRecord, Platform};
 use nixply_registry::{
-    ClientOptions, Credentials, PushOptions, PushReport, RegistryError, RegistryImage,
-    SilentObserver, push, read_records,
+    ClientOptions, Credentials, PushReport, RegistryError, RegistryImage, SilentObserver, push,
 };
 use nixply_testkit::images::{TestImage, TestLayer};
 use nixply_testkit::registry::{Answer, RecordingRegistry, Request};
@@ -38,7 +37,7 @@ fn push_to(
         &client(credentials),
         &image,
         &targets,
-        &options(),
+        &without_records(),
         &SilentObserver,
     )
 }
@@ -55,6 +54,13 @@ fn lines(registry: &RecordingRegistry) -> Vec<String> {
     registry.requests().iter().map(short).collect()
 }
 
+/// The digest of the config of an image.
+fn config_digest(registry: &RecordingRegistry, tag: &str) -> String {
+    let manifest = registry.manifest(tag).unwrap();
+    let manifest: ImageManifest = serde_json::from_slice(&manifest).unwrap();
+    manifest.config.digest.to_string()
+}
+
 #[test]
 fn requests_come_in_the_order_that_keeps_tags_whole() {
     let registry = RecordingRegistry::start();
@@ -66,15 +72,15 @@ fn requests_come_in_the_order_that_keeps_tags_whole() {
     let layer_digest = layer.record().digest.to_string();
     let mut expected = vec![blob(&layer_digest)];
     expected.extend(upload.clone());
-    expected.push(blob(&report.config_digest.to_string()));
+    expected.push(blob(&config_digest(&registry, "one")));
     expected.extend(upload);
-    expected.push(put(&report.manifest_digest.to_string()));
+    expected.push(put(&report.manifest_digest.unwrap().to_string()));
     expected.extend([put("one"), put("two")]);
     assert_eq!(lines(&registry), expected);
     assert_eq!(registry.blob(&layer_digest).unwrap(), layer.blob());
     assert_eq!(
         registry.manifest("two"),
-        registry.manifest(&report.manifest_digest.to_string())
+        registry.manifest(&report.manifest_digest.unwrap().to_string())
     );
 }
 
@@ -111,7 +117,7 @@ fn a_record_of_another_size_than_the_registry_tells_is_not_believed() {
         };
         let claiming = layer.clone().claiming(wrong);
         let report = push_to(&registry, vec![claiming], &Credentials::Anonymous).unwrap();
-        assert_eq!(report.layers[0].record, *layer.record());
+        assert_eq!(report.layers[0].record.as_ref(), Some(layer.record()));
         assert_eq!(layer.write_count(), 2);
     }
 }
@@ -416,7 +422,7 @@ fn targets_are_checked_before_anything_is_sent() {
             &anonymous(),
             &image,
             &targets,
-            &PushOptions::for_jobs(1),
+            &without_records(),
             &SilentObserver,
         )
     };
@@ -438,10 +444,10 @@ fn targets_are_checked_before_anything_is_sent() {
     assert_eq!(report.tags, [""; 0]);
     assert!(
         registry
-            .manifest(&report.manifest_digest.to_string())
+            .manifest(&report.manifest_digest.unwrap().to_string())
             .is_some()
     );
-    let by_digest = format!("a@{}", report.manifest_digest);
+    let by_digest = format!("a@{}", report.manifest_digest.unwrap());
     assert_eq!(push_refs(&[&by_digest]).unwrap().tags, [""; 0]);
 }
 
@@ -459,11 +465,11 @@ fn an_index_is_resolved_by_platform() {
                 &anonymous(),
                 &image,
                 &[reference(&registry.host(), "a")],
-                &options(),
+                &without_records(),
                 &SilentObserver,
             )
             .unwrap();
-            let digest = report.manifest_digest.to_string();
+            let digest = report.manifest_digest.unwrap().to_string();
             let size = registry.manifest(&digest).unwrap().len();
             (digest, size)
         })
@@ -495,11 +501,6 @@ fn an_index_is_resolved_by_platform() {
     assert_eq!(stored.config.platform, Platform::linux("arm64"));
     let error = open(None).unwrap_err();
     assert!(matches!(error, RegistryError::NoSuchPlatform { .. }));
-    let records = read_records(&anonymous(), &all).unwrap();
-    let keys: Vec<LayerKey> = records.unwrap().into_keys().collect();
-    let mut expected = ["amd64", "arm64"].map(|name| LayerKey::of(name.as_bytes()));
-    expected.sort();
-    assert_eq!(keys, expected);
 }
 
 #[test]
@@ -516,7 +517,14 @@ fn nothing_listening_is_a_transport_error_with_a_hint() {
             },
         );
         let targets = [reference(host, "a:x")];
-        let error = push(&client, &image, &targets, &options(), &SilentObserver).unwrap_err();
+        let error = push(
+            &client,
+            &image,
+            &targets,
+            &without_records(),
+            &SilentObserver,
+        )
+        .unwrap_err();
         assert!(
             matches!(error, RegistryError::Transport { .. }),
             "{error:?}"
@@ -538,6 +546,6 @@ fn insecure_falls_back_to_plain_http() {
     let events = Events::default();
     let targets = [reference(&registry.host(), "a:x")];
     let image = TestImage::new(vec![small_layer(1)]);
-    push(&client, &image, &targets, &options(), &events).unwrap();
+    push(&client, &image, &targets, &without_records(), &events).unwrap();
     assert_eq!(events.lines().last().unwrap(), "tag x");
 }

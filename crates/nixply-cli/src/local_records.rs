@@ -1,0 +1,55 @@
+//! What this machine remembers of layers, for a push.
+
+use crate::environment;
+use nixply_cache::LocalRecords;
+use nixply_oci::{LayerDigest, LayerKey, LayerRecord, RepositoryName};
+use nixply_registry::{RecordStore, StoredRecord};
+
+/// The records of this machine, as a push asks for them.
+pub(crate) struct Remembered(LocalRecords);
+
+impl Remembered {
+    /// Opens the records; none where there is no place for them, which costs time and nothing else.
+    pub(crate) fn open() -> Option<Self> {
+        let dir = environment::cache_dir()?;
+        LocalRecords::open(&dir).ok().map(Self)
+    }
+}
+
+impl RecordStore for Remembered {
+    fn find(&self, keys: &[LayerKey]) -> Vec<Option<StoredRecord>> {
+        let found = self.0.find(keys).into_iter();
+        found
+            .map(|found| {
+                found.map(|found| StoredRecord {
+                    record: found.record,
+                    held_by: found.held_by,
+                })
+            })
+            .collect()
+    }
+
+    fn remember(&self, key: LayerKey, record: &LayerRecord) {
+        self.0.remember(key, record);
+    }
+
+    fn forget(&self, key: LayerKey) {
+        self.0.forget(key);
+    }
+
+    fn remember_held(&self, digests: &[LayerDigest], repository: &RepositoryName) {
+        self.0.remember_held(digests, repository);
+    }
+
+    fn forget_held(&self, digest: LayerDigest, repository: &RepositoryName) {
+        self.0.forget_held(digest, repository);
+    }
+
+    fn upload_method(&self, host: &str) -> Option<String> {
+        self.0.upload_method(host)
+    }
+
+    fn remember_upload_method(&self, host: &str, method: &str) {
+        self.0.remember_upload_method(host, method);
+    }
+}

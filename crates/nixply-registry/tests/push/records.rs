@@ -1,0 +1,362 @@
+//! What records spare a push, and what becomes of wrong ones.
+
+use crate::common::{
+    Events, MemoryRecords, anonymous, keyed_layer, large_layer, options, reference, small_layer,
+    uploads,
+};
+use nixply_oci::{
+    DiffId, ImageReference, Layer as _, LayerDigest, LayerKey, LayerRecord, RepositoryName,
+};
+use nixply_registry::{
+    LayerIndexPlace, LayerOutcome, PushOptions, PushReport, RecordSource, RecordStore as _,
+    RegistryError, SilentObserver, push,
+};
+use nixply_testkit::images::{TestImage, TestLayer};
+use nixply_testkit::registry::{Answer, RecordingRegistry, RegistryProcess};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn push_as(
+    host: &str,
+    name: &str,
+    layers: &[TestLayer],
+    options: &PushOptions<'_>,
+) -> Result<PushReport, RegistryError> {
+    let image = TestImage::new(layers.to_vec());
+    let targets = [reference(host, name)];
+    push(&anonymous(), &image, &targets, options, &SilentObserver)
+}
+
+fn keyed_layers(seeds: std::ops::Range<u64>) -> Vec<TestLayer> {
+    seeds.map(keyed_layer).collect()
+}
+
+fn made(layers: &[TestLayer]) -> Vec<usize> {
+    layers.iter().map(TestLayer::write_count).collect()
+}
+
+fn outcomes(report: &PushReport) -> Vec<&LayerOutcome> {
+    report.layers.iter().map(|layer| &layer.outcome).collect()
+}
+
+#[test]
+fn an_unchanged_image_costs_one_request() {
+    let registry = RecordingRegistry::start();
+    let layers = keyed_layers(1..9);
+    push_as(&registry.host(), "team/app:one", &layers, &options()).unwrap();
+    registry.forget_requests();
+
+    let report = push_as(&registry.host(), "team/app:one", &layers, &options()).unwrap();
+    assert!(report.is_unchanged);
+    assert_eq!(report.tags, ["one"]);
+    assert_eq!(report.traffic.requests, 1);
+    let lines: Vec<String> = registry.requests().iter().map(|r| r.line()).collect();
+    assert_eq!(lines, ["GET /v2/team/app/manifests/one"]);
+    assert_eq!(made(&layers), [1; 8]);
+    assert_eq!(report.store_bytes_read(), 0);
+    let digest = report.manifest_digest.unwrap();
+    assert_eq!(
+        registry.manifest("one"),
+        registry.manifest(&digest.to_string())
+    );
+}
+
+#[test]
+fn a_new_tag_on_a_fresh_machine_finds_every_layer_through_the_index() {
+    let registry = RecordingRegistry::start();
+    let layers = keyed_layers(1..9);
+    push_as(&registry.host(), "team/app:one", &layers, &options()).unwrap();
+    registry.forget_requests();
+
+    let report = push_as(&registry.host(), "team/app:two", &layers, &options()).unwrap();
+    assert_eq!(made(&layers), [1; 8]);
+    assert_eq!(outcomes(&report), [&LayerOutcome::Present; 8]);
+    assert!(matches!(report.layers[0].source, RecordSource::Index(_)));
+    let methods: Vec<String> = registry
+        .requests()
+        .iter()
+        .map(|r| r.method.clone())
+        .collect();
+    // The tag, the index, its document, the image that has them all; then the tag.
+    assert_eq!(methods, ["GET", "GET", "GET", "GET", "PUT"]);
+    assert_eq!(registry.manifest("two"), registry.manifest("one"));
+}
+
+#[test]
+fn without_records_every_layer_is_made_and_none_is_sent() {
+    let registry = RecordingRegistry::start();
+    let layers = keyed_layers(1..4);
+    push_as(&registry.host(), "team/app:one", &layers, &options()).unwrap();
+    let none = PushOptions {
+        read_tags: false,
+        layer_index: LayerIndexPlace::Off,
+        ..options()
+    };
+    let report = push_as(&registry.host(), "team/app:one", &layers, &none).unwrap();
+    assert_eq!(made(&layers), [2; 3]);
+    assert_eq!(uploads(&report), 0);
+}
+
+#[test]
+fn project_b_mounts_the_layers_of_project_a() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let index: ImageReference = reference(registry.host(), "fleet/layers");
+    let fleet = PushOptions {
+        layer_index: LayerIndexPlace::At(index),
+        ..options()
+    };
+    let shared = keyed_layers(1..6);
+    push_as(registry.host(), "team/a:x", &shared, &fleet).unwrap();
+    let mut of_b = shared.clone();
+    of_b.push(keyed_layer(77));
+
+    let report = push_as(registry.host(), "team/b:x", &of_b, &fleet).unwrap();
+    assert_eq!(made(&of_b), [1; 6], "only B's own layer was made for B");
+    let a = RepositoryName::from(&reference(registry.host(), "team/a"));
+    let mounted = LayerOutcome::Mounted { from: a };
+    assert_eq!(outcomes(&report)[..5], [&mounted; 5]);
+    assert!(matches!(outcomes(&report)[5], LayerOutcome::Uploaded { bytes } if *bytes > 0));
+    assert_eq!(report.layer_bytes_sent(), of_b[5].record().size_bytes);
+
+    // A third project learns of A's layers by name, without an index.
+    let named = PushOptions {
+        layer_index: LayerIndexPlace::Off,
+        reuse_from: vec![reference(registry.host(), "team/a:x")],
+        ..options()
+    };
+    let report = push_as(registry.host(), "team/c:x", &shared, &named).unwrap();
+    assert_eq!(outcomes(&report), [&mounted; 5]);
+    assert_eq!(made(&shared), [1; 5]);
+}
+
+#[test]
+fn the_index_leaves_alone_what_is_none() {
+    let registry = RecordingRegistry::start();
+    let layers = keyed_layers(1..3);
+    push_as(
+        &registry.host(),
+        "team/app:nixply-layers",
+        &layers,
+        &options(),
+    )
+    .unwrap();
+    let before = registry.manifest("nixply-layers").unwrap();
+
+    let events = Events::default();
+    let image = TestImage::new(keyed_layers(5..7));
+    let targets = [reference(&registry.host(), "team/app:one")];
+    push(&anonymous(), &image, &targets, &options(), &events).unwrap();
+    assert_eq!(registry.manifest("nixply-layers").unwrap(), before);
+    assert!(events.lines().contains(&"records failed".to_owned()));
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_tells_everything() {
+    let registry = RecordingRegistry::start();
+    let layers = keyed_layers(1..3);
+    push_as(&registry.host(), "team/app:one", &layers, &options()).unwrap();
+    registry.forget_requests();
+    let mut more = layers.clone();
+    more.push(keyed_layer(9));
+    let dry = PushOptions {
+        dry_run: true,
+        ..options()
+    };
+    let report = push_as(&registry.host(), "team/app:two", &more, &dry).unwrap();
+    assert_eq!(report.manifest_digest, None);
+    assert_eq!(report.layers[2].record, None);
+    let would_send = LayerOutcome::Uploaded { bytes: 0 };
+    let there = LayerOutcome::Present;
+    assert_eq!(outcomes(&report), [&there, &there, &would_send]);
+    assert_eq!(made(&more), [1, 1, 0]);
+    let changes = ["PUT", "POST", "PATCH"].map(|method| registry.count(method));
+    assert_eq!(changes, [0; 3]);
+    assert_eq!(registry.manifest("two"), None);
+}
+
+#[test]
+fn a_local_record_makes_an_interrupted_push_cheap() {
+    let registry = RecordingRegistry::start();
+    let records = MemoryRecords::default();
+    let remembering = PushOptions {
+        records: Some(&records),
+        layer_index: LayerIndexPlace::Off,
+        ..options()
+    };
+    let mut layers = keyed_layers(1..5);
+    layers.push(large_layer(6).with_key(LayerKey::of(b"large")));
+    let mut broken = layers.clone();
+    broken.push(small_layer(7).weighing(1).failing_after(3));
+    push_as(&registry.host(), "team/app:one", &broken, &remembering).unwrap_err();
+    assert_eq!(registry.manifest("one"), None);
+    let were_sent = made(&layers);
+
+    let report = push_as(&registry.host(), "team/app:one", &layers, &remembering).unwrap();
+    let host = registry.host();
+    for (layer, before) in layers.iter().zip(were_sent) {
+        let digest = layer.record().digest.to_string();
+        assert_eq!(registry.blob(&digest).unwrap(), layer.blob());
+        if before == 1 && layer.write_count() == 1 {
+            let digest = layer.record().digest;
+            let pushed = report
+                .layers
+                .iter()
+                .find(|pushed| pushed.record.as_ref().unwrap().digest == digest);
+            assert_eq!(pushed.unwrap().outcome, LayerOutcome::Present);
+            assert_eq!(pushed.unwrap().source, RecordSource::Local);
+        }
+    }
+    let held = records.find(&[layers[0].key().unwrap()]);
+    let held = &held[0].as_ref().unwrap().held_by;
+    assert_eq!(
+        held[..],
+        [RepositoryName::from(&reference(&host, "team/app"))]
+    );
+}
+
+#[test]
+fn a_wrong_record_is_told_and_not_used() {
+    let registry = RecordingRegistry::start();
+    for (seed, layer) in [
+        (1, keyed_layer(1)),
+        (2, large_layer(2).with_key(LayerKey::of(b"l"))),
+    ] {
+        let records = MemoryRecords::default();
+        let wrong = LayerRecord {
+            diff_id: DiffId::of(b"another"),
+            digest: LayerDigest::of(b"nothing has this"),
+            ..layer.record().clone()
+        };
+        records.remember(layer.key().unwrap(), &wrong);
+        let remembering = PushOptions {
+            records: Some(&records),
+            layer_index: LayerIndexPlace::Off,
+            ..options()
+        };
+        let events = Events::default();
+        let image = TestImage::new(vec![layer.clone()]);
+        let targets = [reference(&registry.host(), &format!("team/app:{seed}"))];
+        let report = push(&anonymous(), &image, &targets, &remembering, &events).unwrap();
+        assert_eq!(report.layers[0].record.as_ref(), Some(layer.record()));
+        assert_eq!(report.layers[0].source, RecordSource::Made);
+        assert!(
+            events.lines().contains(&"record wrong 0".to_owned()),
+            "{seed}"
+        );
+        let digest = layer.record().digest.to_string();
+        assert_eq!(registry.blob(&digest).unwrap(), layer.blob());
+
+        let checking = PushOptions {
+            verify_records: true,
+            ..remembering
+        };
+        records.remember(layer.key().unwrap(), &wrong);
+        let other = TestImage::new(vec![layer.clone()]).with_label("a", "b");
+        let error = push(&anonymous(), &other, &targets, &checking, &SilentObserver).unwrap_err();
+        assert!(
+            matches!(error, RegistryError::LayerDiffers { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn what_a_registry_lost_is_sent_after_all() {
+    static HEAD_LIES: AtomicBool = AtomicBool::new(false);
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+    let layers = keyed_layers(1..4);
+    let lost = layers[1].record().digest.to_string();
+    let body = format!(
+        r#"{{"errors":[{{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown","detail":{{"digest":"{lost}"}}}}]}}"#
+    );
+    let registry = RecordingRegistry::start_with(move |request| {
+        if !HEAD_LIES.load(Ordering::SeqCst) {
+            return None;
+        }
+        let is_manifest = request.path.contains("/manifests/");
+        if request.method == "PUT" && is_manifest && !REFUSED.swap(true, Ordering::SeqCst) {
+            return Some(Answer::status(400).with_body(body.clone().into_bytes()));
+        }
+        None
+    });
+    push_as(&registry.host(), "team/app:one", &layers, &options()).unwrap();
+    HEAD_LIES.store(true, Ordering::SeqCst);
+    registry.forget_requests();
+    let image = TestImage::new(layers.clone()).with_label("a", "b");
+    let targets = [reference(&registry.host(), "team/app:one")];
+    let report = push(&anonymous(), &image, &targets, &options(), &SilentObserver).unwrap();
+    assert!(REFUSED.load(Ordering::SeqCst));
+    assert_eq!(made(&layers), [1, 2, 1]);
+    assert_eq!(uploads(&report), 1);
+}
+
+#[test]
+fn tags_move_all_or_none() {
+    static REFUSES: AtomicBool = AtomicBool::new(false);
+    let registry = RecordingRegistry::start_with(|request| {
+        let is_third = request.method == "PUT" && request.path.ends_with("/manifests/three");
+        (is_third && REFUSES.load(Ordering::SeqCst))
+            .then(|| Answer::refusal(403, "DENIED", "this tag is immutable"))
+    });
+    let tags = ["one", "two", "three"];
+    let targets = tags.map(|tag| reference(&registry.host(), &format!("team/app:{tag}")));
+    let image = TestImage::new(keyed_layers(1..3));
+    push(&anonymous(), &image, &targets, &options(), &SilentObserver).unwrap();
+    let before = tags.map(|tag| registry.manifest(tag));
+    REFUSES.store(true, Ordering::SeqCst);
+    let other = TestImage::new(keyed_layers(1..3)).with_label("a", "b");
+    let error = push(&anonymous(), &other, &targets, &options(), &SilentObserver).unwrap_err();
+    assert!(error.to_string().contains("three"), "{error}");
+    assert_eq!(tags.map(|tag| registry.manifest(tag)), before);
+}
+
+#[test]
+fn a_registry_that_takes_whole_blobs_only_gets_large_layers_from_a_file_or_made_twice() {
+    for (spool_budget_bytes, times_made) in [(u64::MAX, 2), (1 << 20, 3)] {
+        let registry = RecordingRegistry::start_with(|request| {
+            (request.method == "PATCH").then(|| Answer::refusal(405, "UNSUPPORTED", "no chunks"))
+        });
+        let spooling = PushOptions {
+            spool_budget_bytes,
+            ..options()
+        };
+        let layer = large_layer(3);
+        let report = push_as(
+            &registry.host(),
+            "team/app:one",
+            &[layer.clone()],
+            &spooling,
+        )
+        .unwrap();
+        let digest = layer.record().digest.to_string();
+        assert_eq!(registry.blob(&digest).unwrap(), layer.blob());
+        assert_eq!(uploads(&report), 1);
+        assert!(
+            layer.write_count() >= times_made && layer.write_count() <= times_made + 1,
+            "one for each way that is tried: {}",
+            layer.write_count()
+        );
+    }
+}
+
+#[test]
+fn an_interrupt_ends_a_push_and_moves_no_tag() {
+    let switch = nixply_registry::Interrupt::default();
+    let thrower = switch.clone();
+    let registry = RecordingRegistry::start_with(move |request| {
+        if request.method == "PUT" {
+            thrower.throw();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+        None
+    });
+    let interruptible = PushOptions {
+        interrupt: switch,
+        ..options()
+    };
+    let layers = [small_layer(1), large_layer(2), large_layer(3)];
+    let error = push_as(&registry.host(), "team/app:one", &layers, &interruptible).unwrap_err();
+    assert!(matches!(error, RegistryError::Interrupted), "{error}");
+    assert_eq!(registry.manifest("one"), None);
+}
