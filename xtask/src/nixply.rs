@@ -76,7 +76,7 @@ impl Push {
             uploaded_bytes: printed["uploaded_bytes"].as_u64()?,
             already_there_bytes: printed["already_there_bytes"].as_u64()?,
             uploaded_layers: count("uploaded"),
-            already_there_layers: count("already-there"),
+            already_there_layers: count("present") + count("mounted"),
         })
     }
 }
@@ -91,7 +91,7 @@ mod tests {
         let layer = |outcome: &str| json!({ "outcome": outcome });
         let mut printed = json!({
             "digest": "sha256:00", "uploaded_bytes": 5, "already_there_bytes": 7,
-            "layers": [layer("uploaded"), layer("already-there"), layer("already-there")],
+            "layers": [layer("uploaded"), layer("present"), layer("mounted")],
         });
         let push = Push::read(&printed).unwrap();
         assert_eq!((push.uploaded_bytes, push.already_there_bytes), (5, 7));

@@ -94,7 +94,7 @@ pub enum RegistryError {
         /// What the layer is.
         title: String,
         /// Where the record came from.
-        told_by: RecordSource,
+        told_by: Box<RecordSource>,
         /// What the record says.
         expected: Box<LayerRecord>,
         /// What was made.

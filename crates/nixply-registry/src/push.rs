@@ -171,7 +171,7 @@ impl Push<'_> {
                     });
                 }
                 Err(RegistryError::BlobUnknown { digests, .. }) if round < ROUNDS_MAX => {
-                    lost = self.lost(&digests, &finished, &settled);
+                    lost = Self::lost(&digests, &finished, &settled);
                 }
                 Err(error) => return Err(error),
             }
@@ -189,7 +189,7 @@ impl Push<'_> {
                     Made::Learnt(found) if found != known.record => {
                         Err(RegistryError::LayerDiffers {
                             title: self.image.layers()[group.first()].title(),
-                            told_by: known.source.clone(),
+                            told_by: Box::new(known.source.clone()),
                             expected: Box::new(known.record.clone()),
                             found: Box::new(found),
                         })
@@ -270,7 +270,6 @@ impl Push<'_> {
 
     /// Which blobs the registry has lost. One that names none is believed to have lost all that were not sent just now.
     fn lost(
-        &self,
         named: &[Digest],
         finished: &FinishedImage,
         settled: &[Option<Settled>],
@@ -333,9 +332,10 @@ impl Push<'_> {
     fn dry_report(&self, settled: &[Option<Settled>]) -> Result<PushReport, RegistryError> {
         let records = self.records(settled);
         let is_known = records.len() == self.image.layers().len();
-        let manifest_digest = match is_known {
-            true => Some(self.finish(&records)?.manifest_descriptor.digest),
-            false => None,
+        let manifest_digest = if is_known {
+            Some(self.finish(&records)?.manifest_descriptor.digest)
+        } else {
+            None
         };
         Ok(PushReport {
             manifest_digest,

@@ -82,6 +82,14 @@ struct State {
     surprises: BTreeMap<usize, LayerRecord>,
 }
 
+impl State {
+    /// Why a maker went away without its layer.
+    fn failure_or_panic(&mut self) -> RegistryError {
+        let unknown = || RegistryError::Client("a thread of the push panicked".into());
+        self.failure.take().unwrap_or_else(unknown)
+    }
+}
+
 /// The queue between a push and the threads that make its layers.
 pub(crate) struct Makers<'a> {
     image: &'a dyn Image,
@@ -121,7 +129,7 @@ impl<'a> Makers<'a> {
         {
             let mut state = self.lock();
             if state.is_over {
-                return Err(self.failure_or_panic(state));
+                return Err(state.failure_or_panic());
             }
             state.jobs.push(Job {
                 weight_bytes: self.image.layers()[layer_idx].weight_bytes(),
@@ -134,7 +142,7 @@ impl<'a> Makers<'a> {
         self.changed.notify_one();
         match made.await {
             Ok(made) => Ok(made),
-            Err(_) => Err(self.failure_or_panic(self.lock())),
+            Err(_) => Err(self.lock().failure_or_panic()),
         }
     }
 
@@ -237,11 +245,6 @@ impl<'a> Makers<'a> {
 
     fn fail(&self, error: RegistryError) {
         self.lock().failure.get_or_insert(error);
-    }
-
-    fn failure_or_panic(&self, mut state: MutexGuard<'_, State>) -> RegistryError {
-        let unknown = || RegistryError::Client("a thread of the push panicked".into());
-        state.failure.take().unwrap_or_else(unknown)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

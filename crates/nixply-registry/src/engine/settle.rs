@@ -370,7 +370,6 @@ impl Work<'_> {
                 Made::Learnt(record) => {
                     // No room for its bytes, but now its digest is known: the second time they are sent on.
                     expected = Some(record);
-                    continue;
                 }
                 Made::Streaming(stream) => {
                     let failure = match self

@@ -12,7 +12,7 @@ use nixply_registry::{
     RegistryError, SilentObserver, push,
 };
 use nixply_testkit::images::{TestImage, TestLayer};
-use nixply_testkit::registry::{Answer, RecordingRegistry, RegistryProcess};
+use nixply_testkit::registry::{Answer, RecordingRegistry, RegistryProcess, Request};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn push_as(
@@ -49,7 +49,7 @@ fn an_unchanged_image_costs_one_request() {
     assert!(report.is_unchanged);
     assert_eq!(report.tags, ["one"]);
     assert_eq!(report.traffic.requests, 1);
-    let lines: Vec<String> = registry.requests().iter().map(|r| r.line()).collect();
+    let lines: Vec<String> = registry.requests().iter().map(Request::line).collect();
     assert_eq!(lines, ["GET /v2/team/app/manifests/one"]);
     assert_eq!(made(&layers), [1; 8]);
     assert_eq!(report.store_bytes_read(), 0);
@@ -325,7 +325,7 @@ fn a_registry_that_takes_whole_blobs_only_gets_large_layers_from_a_file_or_made_
         let report = push_as(
             &registry.host(),
             "team/app:one",
-            &[layer.clone()],
+            std::slice::from_ref(&layer),
             &spooling,
         )
         .unwrap();
