@@ -1,9 +1,7 @@
 //! The push: what is known, the layers, the config, the manifest, the tags, the layer index, in this order.
 
 use crate::engine::{Engine, Group, Made, Makers, Purpose, Settled, Spool, publish};
-use crate::records::{
-    IndexState, IndexedImage, LayerIndex, ReadIndex, Survey, read_index, write_index,
-};
+use crate::records::{IndexState, IndexedImage, ReadIndex, Survey, read_index, write_index};
 use crate::repository::{Access, Repository};
 use crate::{
     Client, KnownLayer, LayerOutcome, PushEvent, PushObserver, PushOptions, PushReport,
@@ -372,24 +370,13 @@ impl Push<'_> {
             repository: self.name.clone(),
             digest: finished.manifest_descriptor.digest,
         };
-        let reference = match &self.survey.index {
-            IndexState::Unusable => return,
-            IndexState::NotRead(reference) => {
-                let is_sent =
-                    |layer: &PushedLayer| matches!(layer.outcome, LayerOutcome::Uploaded { .. });
-                if !layers.iter().any(is_sent) {
-                    return;
-                }
-                reference
-            }
-            IndexState::Read(reference, index) => {
-                if !index.clone().note(&image, &keyed) {
-                    return;
-                }
-                reference
-            }
+        let IndexState::Read(reference, before) = &self.survey.index else {
+            return;
         };
-        match self.update_index(reference, &image, &keyed).await {
+        if !before.index.clone().note(&image, &keyed) {
+            return;
+        }
+        match self.update_index(reference, before, &image, &keyed).await {
             Ok(()) => self
                 .observer
                 .event(&PushEvent::LayerIndexDone { index: reference }),
@@ -404,14 +391,12 @@ impl Push<'_> {
     async fn update_index(
         &self,
         reference: &ImageReference,
+        before: &ReadIndex,
         image: &IndexedImage,
         keyed: &[(LayerKey, LayerRecord)],
     ) -> Result<(), RegistryError> {
         let repository = self.client.repository(reference, Access::Push)?;
-        let mut index = match read_index(&repository, reference).await? {
-            ReadIndex::Absent => LayerIndex::default(),
-            ReadIndex::Found(index) => index,
-        };
+        let ReadIndex { mut index, .. } = read_index(&repository, reference, Some(before)).await?;
         if index.note(image, keyed) {
             write_index(&repository, reference, &index).await?;
         }

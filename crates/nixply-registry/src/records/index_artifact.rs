@@ -22,27 +22,32 @@ const EMPTY_MEDIA_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The largest document that is read: some times the largest that is written.
 const DOCUMENT_MAX_BYTES: u64 = 8 << 20;
 
-/// What stands under the index's tag.
-#[derive(Debug)]
-pub(crate) enum ReadIndex {
-    /// Nothing.
-    Absent,
-    /// An index.
-    Found(LayerIndex),
+/// A layer index that was read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReadIndex {
+    /// The digest of the artifact's manifest; `None` if there is none yet.
+    digest: Option<Digest>,
+    /// The index; empty if there is none yet.
+    pub(crate) index: LayerIndex,
 }
 
-/// Reads a layer index. Something else under its tag is an error, so that nobody writes over it.
+/// Reads a layer index, unless it is the one that was read before. Something else under its tag is an error, so that
+/// nobody writes over it.
 pub(crate) async fn read_index(
     repository: &Repository,
     reference: &ImageReference,
+    before: Option<&ReadIndex>,
 ) -> Result<ReadIndex, RegistryError> {
     let subject = Subject::Image {
         reference: Box::new(reference.clone()),
     };
     let tag = reference.tag().unwrap_or_default();
     let Some(stored) = repository.manifest(tag, &subject).await? else {
-        return Ok(ReadIndex::Absent);
+        return Ok(ReadIndex::default());
     };
+    if let Some(before) = before.filter(|before| before.digest == Some(stored.digest)) {
+        return Ok(before.clone());
+    }
     let malformed = |source| RegistryError::Malformed {
         subject: Box::new(subject.clone()),
         expected: "a layer index of nixply",
@@ -71,7 +76,10 @@ pub(crate) async fn read_index(
         bytes.extend_from_slice(&segment);
     }
     let index = LayerIndex::from_json(&bytes).map_err(malformed)?;
-    Ok(ReadIndex::Found(index))
+    Ok(ReadIndex {
+        digest: Some(stored.digest),
+        index,
+    })
 }
 
 /// Writes a layer index. Whoever writes last wins.

@@ -48,10 +48,10 @@ pub(crate) struct TagState {
 pub(crate) enum IndexState {
     /// There is none, or what stands at its place is something else.
     Unusable,
-    /// It was not needed.
-    NotRead(ImageReference),
+    /// The tags tell of every layer.
+    NotNeeded,
     /// It was read.
-    Read(ImageReference, LayerIndex),
+    Read(ImageReference, ReadIndex),
 }
 
 /// What the registry and this machine know of an image that is to be pushed.
@@ -275,24 +275,19 @@ impl Surveyor<'_> {
         let Some(reference) = self.index_reference() else {
             return IndexState::Unusable;
         };
-        let needs_it = self.layers.iter().any(|layer| match layer {
-            None => true,
-            Some(known) => !known.is_listed && known.held_by.is_empty(),
-        });
-        if !needs_it {
-            return IndexState::NotRead(reference);
+        if !self.has_unlisted() {
+            return IndexState::NotNeeded;
         }
         let source = RecordSource::Index(reference.clone());
         let answer = async {
             let repository = self.client.repository(&reference, Access::Push)?;
-            read_index(&repository, &reference).await
+            read_index(&repository, &reference, None).await
         };
         match answer.await {
-            Ok(ReadIndex::Absent) => IndexState::Read(reference, LayerIndex::default()),
-            Ok(ReadIndex::Found(index)) => {
-                self.learn_index(&index, &source);
-                self.ask_indexed_images(repository, &index).await;
-                IndexState::Read(reference, index)
+            Ok(read) => {
+                self.learn_index(&read.index, &source);
+                self.ask_indexed_images(repository, &read.index).await;
+                IndexState::Read(reference, read)
             }
             Err(error) => {
                 self.tell_failed(&source, &error);
