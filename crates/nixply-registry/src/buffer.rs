@@ -202,7 +202,9 @@ impl<'a> LayerSink<'a> {
         match self.overflow.take() {
             Some(Overflow::Stream(start)) => self.place = Place::Stream(start_stream(held, start)),
             Some(Overflow::Spool(spool)) => {
-                let mut file = spool.start()?;
+                let Some(mut file) = spool.start()? else {
+                    return Ok(());
+                };
                 for segment in held {
                     if !file.write(&segment)? {
                         return Ok(());
@@ -340,7 +342,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=250).cycle().take(9 * SEGMENT_BYTES + 7).collect();
         let dir = std::env::temp_dir();
         for (budget_bytes, fits) in [(bytes.len() as u64, true), (bytes.len() as u64 - 1, false)] {
-            let spool = Spool::new(dir.clone(), budget_bytes);
+            let spool = Spool::new(Some(dir.clone()), budget_bytes);
             let mut sink = LayerSink::new(0, 0, Overflow::Spool(&spool), &|| false);
             sink.write_all(&bytes).unwrap();
             match sink.finish().unwrap() {

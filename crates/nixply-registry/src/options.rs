@@ -40,11 +40,10 @@ pub struct PushOptions<'a> {
     /// is made, so that the registry cannot be asked first whether it has it, unless a record tells its digest. At
     /// most `2 * jobs` layers are in memory at once: `jobs` that are being made and as many that wait for the network.
     pub layer_memory_budget_bytes: u64,
-    /// Where the compressed bytes of a large layer wait, unlinked, for a registry that takes a blob in a single request
-    /// only.
-    pub spool_dir: PathBuf,
-    /// How many bytes wait there at most. A layer that finds no room is made twice: once to learn its digest, once to
-    /// send it.
+    /// Where the compressed bytes of a large layer wait, in unlinked files, for a registry that takes a blob in a single
+    /// request only. Without one, such a layer is made twice: once to learn its digest, once to send it.
+    pub spool_dir: Option<PathBuf>,
+    /// How many bytes wait there at most. A layer that finds no room is made twice, too.
     pub spool_budget_bytes: u64,
     /// What this machine remembers of layers.
     pub records: Option<&'a dyn RecordStore>,
@@ -71,7 +70,7 @@ impl PushOptions<'_> {
         Self {
             jobs,
             layer_memory_budget_bytes: (MEMORY_BYTES / layers_in_memory).max(SMALLEST_BUDGET_BYTES),
-            spool_dir: std::env::temp_dir(),
+            spool_dir: None,
             spool_budget_bytes: SPOOL_BYTES,
             records: None,
             reuse_from: Vec::new(),

@@ -1,5 +1,6 @@
 //! `nixply push`: an image into a registry.
 
+use crate::environment;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
 use crate::local_records::Remembered;
@@ -99,6 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     options.records = remembered
         .as_ref()
         .map(|records| records as &dyn RecordStore);
+    options.spool_dir = Some(environment::temporary_dir());
     options.read_tags = !args.no_records;
     if args.no_records {
         options.layer_index = LayerIndexPlace::Off;

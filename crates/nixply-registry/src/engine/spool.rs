@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A directory for unlinked temporary files, and how many bytes they may hold together.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    dir: PathBuf,
+    dir: Option<PathBuf>,
     budget_bytes: u64,
     used_bytes: Arc<AtomicU64>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct SpooledLayer {
 
 impl Spool {
     /// Starts empty.
-    pub(crate) fn new(dir: PathBuf, budget_bytes: u64) -> Self {
+    pub(crate) fn new(dir: Option<PathBuf>, budget_bytes: u64) -> Self {
         Self {
             dir,
             budget_bytes,
@@ -33,14 +33,17 @@ impl Spool {
         }
     }
 
-    /// Starts a file.
-    pub(crate) fn start(&self) -> io::Result<SpooledLayer> {
-        Ok(SpooledLayer {
-            file: tempfile::tempfile_in(&self.dir)?,
+    /// Starts a file; `None` if there is no place for it.
+    pub(crate) fn start(&self) -> io::Result<Option<SpooledLayer>> {
+        let Some(dir) = &self.dir else {
+            return Ok(None);
+        };
+        Ok(Some(SpooledLayer {
+            file: tempfile::tempfile_in(dir)?,
             size_bytes: 0,
             budget_bytes: self.budget_bytes,
             used_bytes: Arc::clone(&self.used_bytes),
-        })
+        }))
     }
 
     #[cfg(test)]

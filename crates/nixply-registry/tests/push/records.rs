@@ -318,6 +318,7 @@ fn a_registry_that_takes_whole_blobs_only_gets_large_layers_from_a_file_or_made_
             (request.method == "PATCH").then(|| Answer::refusal(405, "UNSUPPORTED", "no chunks"))
         });
         let spooling = PushOptions {
+            spool_dir: Some(std::env::temp_dir()),
             spool_budget_bytes,
             ..options()
         };
