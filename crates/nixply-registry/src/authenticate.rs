@@ -54,24 +54,25 @@ pub(crate) struct Authorization {
 }
 
 impl Repository {
-    /// What a request has to say, as far as the host has told what it wants to know.
-    pub(crate) async fn authorization(
+    /// What a request has to say, as far as the host has told what it wants to know; nothing to anybody else.
+    pub(crate) async fn authorization_for(
         &self,
+        url: &Url,
         scopes: &Scopes,
     ) -> Result<Option<Authorization>, RegistryError> {
         match self.host.challenge() {
-            Some(challenge) => self.answer(&challenge, scopes, None).await,
-            None => Ok(None),
+            Some(challenge) if self.host.is_own(url) => self.answer(&challenge, scopes, None).await,
+            _ => Ok(None),
         }
     }
 
-    /// What a request has to say that was refused with status 401; `None` if there is nothing else to say.
+    /// A request was refused with status 401. True if the next one will say something else.
     pub(crate) async fn challenged(
         &self,
         headers: &HeaderMap,
         scopes: &Scopes,
         refused: Option<&Authorization>,
-    ) -> Result<Option<Authorization>, RegistryError> {
+    ) -> Result<bool, RegistryError> {
         let challenge = Challenge::of(headers);
         if matches!(challenge, Challenge::Bearer(_) | Challenge::Basic) {
             self.host.set_challenge(challenge.clone());
@@ -79,7 +80,8 @@ impl Repository {
         let stale = refused.and_then(|refused| refused.generation);
         let next = self.answer(&challenge, scopes, stale).await?;
         // The same again would be refused again.
-        Ok(next.filter(|next| refused.is_none_or(|refused| refused.header != next.header)))
+        let refused = refused.map(|refused| &refused.header);
+        Ok(next.is_some_and(|next| Some(&next.header) != refused))
     }
 
     /// The answer to a challenge; a token other than the refused one, where it is a token.

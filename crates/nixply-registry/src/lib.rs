@@ -49,6 +49,8 @@ mod repository;
 mod request;
 mod retry;
 mod stream_upload;
+#[cfg(test)]
+mod tests;
 mod token;
 mod transport;
 mod upload;

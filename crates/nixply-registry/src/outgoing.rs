@@ -30,6 +30,11 @@ impl Meter {
         })
     }
 
+    /// How many bytes were told so far.
+    pub(crate) fn told_bytes(&self) -> u64 {
+        self.told_bytes.load(Ordering::Relaxed)
+    }
+
     /// All bytes of the blob before `end` went out.
     fn reached(&self, end: u64) {
         let told = self.told_bytes.fetch_max(end, Ordering::Relaxed);

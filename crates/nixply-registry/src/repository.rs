@@ -190,7 +190,7 @@ impl Repository {
         let answer = match self.ask(&ask).await {
             Ok(answer) => answer,
             Err(error) => {
-                let is_lasting = [401, 403, 405]
+                let is_lasting = [401, 403, 405, 501]
                     .iter()
                     .any(|status| error.is_status(*status));
                 if is_lasting || matches!(error, RegistryError::Authentication { .. }) {

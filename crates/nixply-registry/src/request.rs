@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! Repository::ask        tries again what may work at another time
-//!   Repository::send     one try: answers a 401, follows redirects, finds out whether the host speaks TLS
-//!     exchange           one request on the wire: waits for its turn, keeps the time, tells the observer
+//!   Repository::send     one try: waits for its turn, answers a 401, follows redirects, finds out whether the host speaks TLS
+//!     exchange           one request on the wire: keeps the time, tells the observer
 //! ```
 
 use crate::authenticate::{Authorization, Scopes};
 use crate::client::RequestEvent;
 use crate::host::Host;
+use crate::limit::Permit;
 use crate::outgoing::{Meter, Outgoing, Progress};
 use crate::redact::{Secrets, clean_url};
 use crate::repository::Repository;
@@ -277,15 +278,17 @@ impl Repository {
     /// Sends a request once.
     pub(crate) async fn send(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
         let scopes = ask.scopes.as_ref().unwrap_or(self.scopes());
-        let mut url = self.host.corrected(ask.url.clone());
-        let mut authorization = None;
+        let mut url = ask.url.clone();
         let (mut challenges, mut redirects) = (0, 0);
-        if self.host.is_own(&url) {
-            authorization = self.authorization(scopes).await?;
-        }
         loop {
-            let own = authorization.as_ref().filter(|_| self.host.is_own(&url));
-            let (at, answer) = self.exchange_somehow(ask, url, own).await?;
+            let turn = self.turn().await;
+            url = self.host.corrected(url);
+            // Not before its turn has come: a token may be known by then, or another one.
+            let authorization = self.authorization_for(&url, scopes).await?;
+            let (at, answer) = self
+                .exchange_somehow(ask, url, authorization.as_ref())
+                .await?;
+            drop(turn);
             url = at;
             let status = answer.status();
             if redirects < REDIRECTS_MAX
@@ -302,8 +305,7 @@ impl Repository {
                 challenges += 1;
                 let headers = answer.headers();
                 let refused = authorization.as_ref();
-                if let Some(next) = self.challenged(headers, scopes, refused).await? {
-                    authorization = Some(next);
+                if self.challenged(headers, scopes, refused).await? {
                     continue;
                 }
             }
@@ -315,7 +317,13 @@ impl Repository {
         }
     }
 
-    /// Sends a request once, as it is: to a token service.
+    /// Waits for the turn of a request, for as long as it is kept.
+    pub(crate) async fn turn(&self) -> (Permit, Permit) {
+        let of_host = self.host.limiter.acquire().await;
+        (of_host, self.shared.limiter.acquire().await)
+    }
+
+    /// Sends a request once, as it is and at once: to a token service, for a request that has its turn.
     pub(crate) async fn send_as_it_is(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
         let answer = self.exchange(ask, ask.url.clone(), None).await?;
         self.accepted(ask.named(), answer).await
@@ -354,7 +362,7 @@ impl Repository {
         Ok((url, answer))
     }
 
-    /// Sends a request once on the wire, when it has its turn.
+    /// Sends a request once on the wire.
     async fn exchange(
         &self,
         ask: &Ask<'_>,
@@ -391,8 +399,6 @@ impl Repository {
             ..ask.named()
         };
         let client = self.shared.transports.client_for(&url)?;
-        let _own_turn = self.host.limiter.acquire().await;
-        let _turn = self.shared.limiter.acquire().await;
         let options = &self.shared.options;
         let patience = if ask.waits_for_storage {
             STORAGE_PATIENCE * options.first_byte_timeout

@@ -39,6 +39,8 @@ pub(crate) struct Resume {
     session: Option<UploadSession>,
     offset_bytes: u64,
     failures: u32,
+    /// How many bytes were told already, which may be more.
+    told_bytes: u64,
 }
 
 impl Resume {
@@ -193,7 +195,7 @@ impl<'a> Streaming<'a> {
         Self {
             repository,
             subject,
-            meter: Meter::new(sent, from_bytes),
+            meter: Meter::new(sent, from.map_or(0, |from| from.told_bytes)),
             from_bytes,
             failures: from.map_or(0, |from| from.failures),
         }
@@ -218,10 +220,8 @@ impl<'a> Streaming<'a> {
     ) -> Result<Result<Response, Failure>, StreamFailure> {
         let repository = self.repository;
         let scopes = repository.scopes();
-        let mut authorization = None;
-        if repository.host.is_own(&ask.url) {
-            authorization = repository.authorization(scopes).await?;
-        }
+        let turn = repository.turn().await;
+        let authorization = repository.authorization_for(&ask.url, scopes).await?;
         let progress = Progress::new();
         let gave_up = Arc::new(AtomicBool::new(false));
         let body = Outgoing::new(
@@ -237,6 +237,7 @@ impl<'a> Streaming<'a> {
         let answer = repository
             .exchange_request(ask, request, &progress, authorization.as_ref())
             .await;
+        drop(turn);
         match answer {
             Err(failure) if gave_up.load(Ordering::Relaxed) => {
                 Err(StreamFailure::Fatal(failure.error))
@@ -395,7 +396,7 @@ impl<'a> Streaming<'a> {
             }
             if reached < start {
                 let failures = self.failures + 1;
-                return Err(goes_on_at(session, reached, failures, error));
+                return Err(self.goes_on_at(Some(session), reached, failures, error));
             }
             skip(&mut segments, reached - start);
             start = reached;
@@ -471,7 +472,7 @@ impl<'a> Streaming<'a> {
             Ok(Some((session, offset_bytes))) => {
                 let is_further = offset_bytes > self.from_bytes;
                 let failures = if is_further { 0 } else { self.failures + 1 };
-                goes_on_at(session, offset_bytes, failures, error)
+                self.goes_on_at(Some(session), offset_bytes, failures, error)
             }
             Ok(None) => self.again_from_start(error),
             Err(error) => StreamFailure::Fatal(error),
@@ -491,16 +492,27 @@ impl<'a> Streaming<'a> {
     async fn goes_on(&self, session: UploadSession, failure: Failure) -> StreamFailure {
         let mut tries = self.repository.tries_after(self.failures);
         match tries.again(failure).await {
-            Ok(error) => goes_on_at(session, self.from_bytes, self.failures + 1, error),
+            Ok(error) => self.goes_on_at(Some(session), self.from_bytes, self.failures + 1, error),
             Err(error) => StreamFailure::Fatal(error),
         }
     }
 
     fn again_from_start(&self, error: RegistryError) -> StreamFailure {
+        self.goes_on_at(None, 0, self.failures + 1, error)
+    }
+
+    fn goes_on_at(
+        &self,
+        session: Option<UploadSession>,
+        offset_bytes: u64,
+        failures: u32,
+        error: RegistryError,
+    ) -> StreamFailure {
         let resume = Resume {
-            session: None,
-            offset_bytes: 0,
-            failures: self.failures + 1,
+            session,
+            offset_bytes,
+            failures,
+            told_bytes: self.meter.told_bytes(),
         };
         StreamFailure::Interrupted { resume, error }
     }
@@ -515,20 +527,6 @@ impl<'a> Streaming<'a> {
         let error = io::Error::other("the layer's maker gave up");
         StreamFailure::Fatal(ask.named().transport(error.into()))
     }
-}
-
-fn goes_on_at(
-    session: UploadSession,
-    offset_bytes: u64,
-    failures: u32,
-    error: RegistryError,
-) -> StreamFailure {
-    let resume = Resume {
-        session: Some(session),
-        offset_bytes,
-        failures,
-    };
-    StreamFailure::Interrupted { resume, error }
 }
 
 /// The offset behind what a registry has of an upload: 1 more than the end in `Range: 0-END`.
