@@ -106,6 +106,8 @@ struct Work<'e> {
     times_made: u32,
     /// Digests that the repository was asked for, and does not have.
     absent: BTreeSet<LayerDigest>,
+    /// The registry has lost the layer although it said that it had it.
+    is_lost: bool,
 }
 
 impl<'a> Engine<'a> {
@@ -148,6 +150,9 @@ impl<'a> Engine<'a> {
             sent,
             times_made: 0,
             absent: lost.clone(),
+            is_lost: known
+                .as_ref()
+                .is_some_and(|known| lost.contains(&known.record.digest)),
         };
         let mut sent_bytes = 0;
         let mut tell = |bytes| {
@@ -260,7 +265,13 @@ impl Work<'_> {
             };
             return done(self, outcome);
         }
-        match self.mount(&known).await? {
+        // What was mounted and then lost would be mounted and lost again.
+        let mounted = if self.is_lost {
+            Mounted::Not(None)
+        } else {
+            self.mount(&known).await?
+        };
+        match mounted {
             Mounted::From(from) => {
                 *is_there = true;
                 done(self, LayerOutcome::Mounted { from })

@@ -292,6 +292,57 @@ fn what_a_registry_lost_is_sent_after_all() {
 }
 
 #[test]
+fn a_mount_that_was_none_is_not_tried_again() {
+    static IS_MOUNTED: AtomicBool = AtomicBool::new(false);
+    static IS_SENT: AtomicBool = AtomicBool::new(false);
+    let layer = keyed_layer(1);
+    let digest = layer.record().digest.to_string();
+    let size = layer.blob().len();
+    let registry = RecordingRegistry::start_with(move |request| {
+        let is_b = request.path.contains("/team/b/");
+        let is_layer = request.path.ends_with(&digest);
+        let is_manifest = request.path.contains("/manifests/");
+        match request.method.as_str() {
+            "POST" if request.query.contains("mount=") => {
+                IS_MOUNTED.store(true, Ordering::SeqCst);
+                Some(Answer::status(201))
+            }
+            "HEAD" if is_b && is_layer && IS_MOUNTED.load(Ordering::SeqCst) => {
+                Some(Answer::status(200).with_body(vec![0; size]))
+            }
+            "HEAD" if is_b && is_layer => Some(Answer::status(404)),
+            "PUT" if is_b && request.body.len() == size => {
+                IS_SENT.store(true, Ordering::SeqCst);
+                None
+            }
+            "PUT" if is_b && is_manifest && !IS_SENT.load(Ordering::SeqCst) => {
+                let body = format!(
+                    r#"{{"errors":[{{"code":"MANIFEST_BLOB_UNKNOWN","detail":{{"digest":"{digest}"}}}}]}}"#
+                );
+                Some(Answer::status(400).with_body(body.into_bytes()))
+            }
+            _ => None,
+        }
+    });
+    let host = registry.host();
+    let layers = std::slice::from_ref(&layer);
+    push_as(&host, "team/a:x", layers, &options()).unwrap();
+    let named = PushOptions {
+        layer_index: LayerIndexPlace::Off,
+        reuse_from: vec![reference(&host, "team/a:x")],
+        ..options()
+    };
+    push_as(&host, "team/b:y", layers, &named).unwrap();
+    let mounts = registry.requests();
+    let mounts = mounts
+        .iter()
+        .filter(|request| request.query.contains("mount="));
+    assert_eq!(mounts.count(), 1);
+    assert!(IS_SENT.load(Ordering::SeqCst));
+    assert_eq!(layer.write_count(), 2);
+}
+
+#[test]
 fn tags_move_all_or_none() {
     static REFUSES: AtomicBool = AtomicBool::new(false);
     let registry = RecordingRegistry::start_with(|request| {
