@@ -239,6 +239,7 @@ impl Push<'_> {
         lost: &BTreeSet<Digest>,
     ) -> Result<Vec<Option<Settled>>, RegistryError> {
         let lost: BTreeSet<LayerDigest> = lost.iter().copied().map(LayerDigest::from).collect();
+        self.engine.forget_blobs(&lost);
         let is_lost = |settled: &Settled| {
             let record = settled.record.as_ref();
             record.is_none_or(|record| lost.contains(&record.digest))

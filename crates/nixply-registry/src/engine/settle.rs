@@ -202,6 +202,12 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// The registry does not have these, whatever it said before.
+    pub(crate) fn forget_blobs(&self, lost: &BTreeSet<LayerDigest>) {
+        let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        blobs.retain(|digest, _| !lost.contains(digest));
+    }
+
     fn blob(&self, digest: LayerDigest) -> Arc<AsyncMutex<bool>> {
         let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(blobs.entry(digest).or_default())
