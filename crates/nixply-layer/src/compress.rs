@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
 use std::panic::catch_unwind;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 /// Compresses what is written to it into `out`.
@@ -21,8 +22,10 @@ pub struct Compressor<W: Write> {
     compression: Compression,
     pool: CompressionPool,
     out: W,
-    /// Input of the member that is not full yet.
+    /// Input of the member that is not full yet, in a buffer of the size of a member; empty until the first byte comes.
     pending: Vec<u8>,
+    /// How much of `pending` is input.
+    pending_bytes: usize,
     /// Members on their way, oldest first.
     in_flight: VecDeque<MemberInFlight>,
     /// Whether any member was started: an empty input still needs one.
@@ -33,8 +36,15 @@ pub struct Compressor<W: Write> {
 
 /// A member that the pool compresses, or has compressed.
 struct MemberInFlight {
-    result: Receiver<io::Result<Vec<u8>>>,
+    result: Receiver<io::Result<Member>>,
     _admission: Admission,
+}
+
+/// A compressed member.
+struct Member {
+    buffer: Vec<u8>,
+    /// How much of the buffer it takes.
+    size_bytes: usize,
 }
 
 impl<W: Write> Compressor<W> {
@@ -45,10 +55,38 @@ impl<W: Write> Compressor<W> {
             pool,
             out,
             pending: Vec::new(),
+            pending_bytes: 0,
             in_flight: VecDeque::new(),
             started: false,
             failed: false,
         }
+    }
+
+    /// A buffer for [`Compressor::write_buffer`].
+    pub(crate) fn new_buffer(&self) -> Vec<u8> {
+        let mut buffer = self.pool.inputs().take();
+        // Where tars are not cut, nothing is gained by big pieces.
+        buffer.resize(self.compression.member_size_bytes().unwrap_or(0), 0);
+        buffer
+    }
+
+    /// Takes the first `size_bytes` of a buffer that [`Compressor::new_buffer`] gave, without copying them, and puts another one
+    /// into its place. All buffers but the last are full, and nothing is written in another way.
+    pub(crate) fn write_buffer(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        size_bytes: usize,
+    ) -> io::Result<()> {
+        self.guard(|this| {
+            debug_assert_eq!(this.pending_bytes, 0);
+            let is_full = size_bytes == buffer.len();
+            this.start_member(std::mem::take(buffer), size_bytes)?;
+            // Nothing comes after a buffer that was not full.
+            if is_full {
+                *buffer = this.new_buffer();
+            }
+            Ok(())
+        })
     }
 
     /// Compresses the rest, writes everything and gives `out` back. An empty input makes one empty member.
@@ -58,8 +96,8 @@ impl<W: Write> Compressor<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.guard(|this| {
             let split = this.compression.member_size_bytes().is_some();
-            if split && (!this.pending.is_empty() || !this.started) {
-                this.start_member()?;
+            if split && (this.pending_bytes > 0 || !this.started) {
+                this.start_pending()?;
             }
             while let Some(member) = this.in_flight.pop_front() {
                 this.write_member(member)?;
@@ -69,9 +107,15 @@ impl<W: Write> Compressor<W> {
         Ok(self.out)
     }
 
-    fn start_member(&mut self) -> io::Result<()> {
-        self.started = true;
+    fn start_pending(&mut self) -> io::Result<()> {
         let input = std::mem::take(&mut self.pending);
+        let size_bytes = std::mem::take(&mut self.pending_bytes);
+        self.start_member(input, size_bytes)
+    }
+
+    /// Compresses the first `size_bytes` of a buffer.
+    fn start_member(&mut self, input: Vec<u8>, size_bytes: usize) -> io::Result<()> {
+        self.started = true;
         let admission = loop {
             if let Some(admission) = self.pool.admit(self.in_flight.is_empty()) {
                 break admission;
@@ -82,10 +126,19 @@ impl<W: Write> Compressor<W> {
         };
         let (sender, result) = channel();
         let compression = self.compression;
+        let (inputs, outputs) = (
+            Arc::clone(self.pool.inputs()),
+            Arc::clone(self.pool.outputs()),
+        );
         let job = move || {
             // A panic that left the job would end the process.
-            let result = catch_unwind(|| compression.encode_member(&input))
-                .unwrap_or_else(|_| Err(io::Error::other("the encoder panicked")));
+            let result = catch_unwind(|| {
+                let mut buffer = outputs.take();
+                let size_bytes = compression.encode_member(&input[..size_bytes], &mut buffer)?;
+                Ok(Member { buffer, size_bytes })
+            })
+            .unwrap_or_else(|_| Err(io::Error::other("the encoder panicked")));
+            inputs.put(input);
             // Nobody listens once the compressor was dropped after an error.
             let _ = sender.send(result);
         };
@@ -103,8 +156,10 @@ impl<W: Write> Compressor<W> {
         reason = "what is written is on its way no longer"
     )]
     fn write_member(&mut self, member: MemberInFlight) -> io::Result<()> {
-        let compressed = member.result.recv().map_err(io::Error::other)??;
-        self.out.write_all(&compressed)
+        let Member { buffer, size_bytes } = member.result.recv().map_err(io::Error::other)??;
+        let result = self.out.write_all(&buffer[..size_bytes]);
+        self.pool.outputs().put(buffer);
+        result
     }
 
     /// Runs one step; after a failed one, every later step fails.
@@ -124,10 +179,15 @@ impl<W: Write> Write for Compressor<W> {
             let Some(member_size_bytes) = this.compression.member_size_bytes() else {
                 return this.out.write_all(bytes).map(|()| bytes.len());
             };
-            let taken = bytes.len().min(member_size_bytes - this.pending.len());
-            this.pending.extend_from_slice(&bytes[..taken]);
-            if this.pending.len() == member_size_bytes {
-                this.start_member()?;
+            if this.pending.is_empty() {
+                this.pending = this.new_buffer();
+            }
+            let free = &mut this.pending[this.pending_bytes..];
+            let taken = bytes.len().min(free.len());
+            free[..taken].copy_from_slice(&bytes[..taken]);
+            this.pending_bytes += taken;
+            if this.pending_bytes == member_size_bytes {
+                this.start_pending()?;
             }
             Ok(taken)
         })

@@ -1,10 +1,8 @@
 //! How a layer is compressed: the choice, its text form, and the encoder of one member.
 
-use libdeflater::CompressionLvl;
 use nixply_oci::MediaType;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::io;
 use std::str::FromStr;
 
 /// How a layer is compressed. Reads from `none`, `gzip`, `gzip:N`, `zstd` and `zstd:N`; prints with the level.
@@ -91,32 +89,6 @@ impl Compression {
             }
         }
     }
-
-    /// Compresses one member. The encoder is new each time, so that no member can depend on the ones before it.
-    pub(crate) fn encode_member(self, input: &[u8]) -> io::Result<Vec<u8>> {
-        match self {
-            Compression::None => Ok(input.to_vec()),
-            Compression::Gzip { level } => gzip_member(level, input),
-            Compression::Zstd { level } => zstd_frame(level, input),
-        }
-    }
-}
-
-fn gzip_member(level: u32, input: &[u8]) -> io::Result<Vec<u8>> {
-    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("gzip level {level}"));
-    let level = i32::try_from(level).map_err(|_| invalid())?;
-    let level = CompressionLvl::new(level).map_err(|_| invalid())?;
-    let mut encoder = libdeflater::Compressor::new(level);
-    let mut output = vec![0; encoder.gzip_compress_bound(input.len())];
-    let written = encoder
-        .gzip_compress(input, &mut output)
-        .map_err(io::Error::other)?;
-    output.truncate(written);
-    Ok(output)
-}
-
-fn zstd_frame(level: i32, input: &[u8]) -> io::Result<Vec<u8>> {
-    zstd::bulk::Compressor::new(level)?.compress(input)
 }
 
 impl Default for Compression {
@@ -228,11 +200,5 @@ mod tests {
                 })
             );
         }
-    }
-
-    #[test]
-    fn a_level_out_of_range_is_an_error_not_a_panic() {
-        let error = Compression::Gzip { level: 99 }.encode_member(b"x");
-        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 }

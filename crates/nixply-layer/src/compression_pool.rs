@@ -3,8 +3,8 @@
 use rayon::ThreadPool;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Members on their way for each thread: one that is being compressed, one that waits for the thread.
 const MEMBERS_PER_THREAD: usize = 2;
@@ -15,6 +15,8 @@ const MEMBERS_PER_THREAD: usize = 2;
 /// of a pool together have at most two members a thread on their way, and each may have one whatever the others have, so
 /// none waits for another. Memory is thus bounded by the members of (2 × threads + compressors), and by the piece that each
 /// compressor is filling: the threads times the layers that are made at once do not enter it.
+///
+/// Buffers go round: a new one for each member would be taken from the system and given back, page by page.
 #[derive(Clone)]
 pub struct CompressionPool(Arc<Shared>);
 
@@ -22,6 +24,29 @@ struct Shared {
     threads: ThreadPool,
     /// Members on their way, of all compressors.
     members: AtomicUsize,
+    inputs: Arc<Buffers>,
+    outputs: Arc<Buffers>,
+}
+
+/// Buffers that nobody uses, the last one that was used on top: it is most likely still in a processor's cache.
+///
+/// Inputs and outputs are apart, because of outputs only the part is ever touched, and takes memory, that compressed
+/// members fill.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    /// A buffer of any contents and length.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        let mut unused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        unused.pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer to whoever needs one next.
+    pub(crate) fn put(&self, buffer: Vec<u8>) {
+        let mut unused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        unused.push(buffer);
+    }
 }
 
 impl CompressionPool {
@@ -37,6 +62,8 @@ impl CompressionPool {
         Ok(Self(Arc::new(Shared {
             threads,
             members: AtomicUsize::new(0),
+            inputs: Arc::default(),
+            outputs: Arc::default(),
         })))
     }
 
@@ -52,6 +79,16 @@ impl CompressionPool {
             })
             .ok()?;
         Some(Admission(self.clone()))
+    }
+
+    /// Buffers for what is to be compressed.
+    pub(crate) fn inputs(&self) -> &Arc<Buffers> {
+        &self.0.inputs
+    }
+
+    /// Buffers for compressed members.
+    pub(crate) fn outputs(&self) -> &Arc<Buffers> {
+        &self.0.outputs
     }
 
     /// Runs a job after those that were given earlier. A panic that leaves it ends the process.

@@ -2,6 +2,7 @@
 
 use crate::error::WriteLayerError;
 use crate::header::{Entry, EntryKind};
+use crate::read_ahead::ReadAhead;
 use crate::tar_writer::{TarSink, TarWriter};
 use std::cmp::Ordering;
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// The modes that Nix gives to what it registers (Nix, `src/libstore/posix-fs-canonicalise.cc`); a NAR keeps no others.
 const MODE_DIRECTORY: u32 = 0o555;
@@ -76,10 +78,10 @@ fn python_code_points(name: &[u8]) -> impl Iterator<Item = u32> + '_ {
 }
 
 /// One entry of a directory.
-struct Child {
+pub(crate) struct Child {
     /// Its name on this machine.
-    physical: OsString,
-    file_type: FileType,
+    pub(crate) physical: OsString,
+    pub(crate) file_type: FileType,
 }
 
 impl Child {
@@ -103,12 +105,13 @@ fn name_in_nar(physical: &[u8], case_hack: bool) -> &[u8] {
 /// Writes the entries of one store path.
 ///
 /// `physical` is where the store path lies, `name` what it is called in the tar, without a leading slash; `owner` is
-/// the user and group ID of every entry.
+/// the user and group ID of every entry; `ahead` hears of every file.
 pub(crate) fn write_store_path<S: TarSink>(
     physical: PathBuf,
     name: Vec<u8>,
     owner: (u64, u64),
     order: SiblingOrder,
+    ahead: &mut ReadAhead,
     tar: &mut TarWriter<'_, S>,
 ) -> Result<(), WriteLayerError> {
     let file_type = match fs::symlink_metadata(&physical) {
@@ -125,13 +128,13 @@ pub(crate) fn write_store_path<S: TarSink>(
         order,
         open: Vec::new(),
     };
-    walk.write_entry(file_type, tar)?;
+    walk.write_entry(file_type, ahead, tar)?;
     while let Some(children) = walk.open.last_mut() {
         if let Some(child) = children.next() {
             walk.physical.push(&child.physical);
             walk.name.push(b'/');
             walk.name.extend_from_slice(child.name());
-            walk.write_entry(child.file_type, tar)?;
+            walk.write_entry(child.file_type, ahead, tar)?;
         } else {
             walk.open.pop();
             walk.leave();
@@ -157,6 +160,7 @@ impl Walk {
     fn write_entry<S: TarSink>(
         &mut self,
         file_type: FileType,
+        ahead: &mut ReadAhead,
         tar: &mut TarWriter<'_, S>,
     ) -> Result<(), WriteLayerError> {
         let path = &self.physical;
@@ -172,6 +176,7 @@ impl Walk {
         } else {
             // Opening a pipe would wait for its writer, so the type is looked at before and after.
             refuse_special(file_type, path)?;
+            let start = Instant::now();
             let mut file = File::open(path).map_err(read_error(path))?;
             let metadata = file.metadata().map_err(read_error(path))?;
             refuse_special(metadata.file_type(), path)?;
@@ -183,7 +188,9 @@ impl Walk {
             };
             let size_bytes = metadata.len();
             let entry = self.entry(EntryKind::File { size_bytes }, mode);
-            tar.file_from_disk(&entry, path, &mut file, &mut |_| {})?;
+            let opening = start.elapsed();
+            let reading = tar.file_from_disk(&entry, path, &mut file, &mut |_| {})?;
+            ahead.file_read(size_bytes, opening + reading);
         }
         self.leave();
         Ok(())
@@ -209,7 +216,7 @@ impl Walk {
 }
 
 /// Lists a directory in the order of names in the layer.
-fn list(directory: &Path, order: SiblingOrder) -> Result<Vec<Child>, WriteLayerError> {
+pub(crate) fn list(directory: &Path, order: SiblingOrder) -> Result<Vec<Child>, WriteLayerError> {
     let mut children = Vec::new();
     for found in fs::read_dir(directory).map_err(read_error(directory))? {
         let found = found.map_err(read_error(directory))?;

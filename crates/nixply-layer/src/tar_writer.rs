@@ -5,17 +5,31 @@ use crate::header::{BLOCK_BYTES, Entry, EntryKind, HeaderStyle, append_header, p
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Files are read and handed on in pieces of this size (docs/decisions/0002-tar-writer.md).
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Where the tar goes.
 pub(crate) trait TarSink {
+    /// Whether every buffer but the last has to be full, so that a header may be cut in two.
+    const FULL_BUFFERS: bool = false;
+
     /// Announces the entry whose header begins at this offset of the tar and is this long.
     fn begin_entry(&mut self, entry: &Entry<'_>, header_offset: u64, header_bytes: u64);
 
-    /// Takes the next bytes. The header of an entry is never cut in two.
+    /// Takes the next bytes. The header of an entry is never cut in two, unless [`TarSink::FULL_BUFFERS`].
     fn take(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// The buffer to begin with.
+    fn first_buffer(&self) -> Vec<u8> {
+        vec![0; BUFFER_BYTES]
+    }
+
+    /// Takes the next bytes, which stand at the beginning of a buffer; it may put another buffer into its place.
+    fn take_buffer(&mut self, buffer: &mut Vec<u8>, size_bytes: usize) -> io::Result<()> {
+        self.take(&buffer[..size_bytes])
+    }
 }
 
 /// A sink that does not care where entries begin.
@@ -33,7 +47,7 @@ impl<W: Write> TarSink for PlainSink<W> {
 pub(crate) struct TarWriter<'a, S> {
     sink: &'a mut S,
     style: HeaderStyle,
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
     /// How much of the buffer the sink has not seen yet.
     filled: usize,
     /// How many bytes the sink has seen.
@@ -44,10 +58,11 @@ pub(crate) struct TarWriter<'a, S> {
 
 impl<'a, S: TarSink> TarWriter<'a, S> {
     pub(crate) fn new(style: HeaderStyle, sink: &'a mut S) -> Self {
+        let buffer = sink.first_buffer();
         Self {
             sink,
             style,
-            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            buffer,
             filled: 0,
             handed_on_bytes: 0,
             header: Vec::new(),
@@ -59,14 +74,15 @@ impl<'a, S: TarSink> TarWriter<'a, S> {
         let mut header = std::mem::take(&mut self.header);
         header.clear();
         append_header(entry, &self.style, &mut header);
-        if self.filled + header.len() > self.buffer.len() {
+        if !S::FULL_BUFFERS && self.filled + header.len() > self.buffer.len() {
             self.flush()?;
         }
         let header_offset = self.offset();
         self.sink
             .begin_entry(entry, header_offset, header.len() as u64);
-        if header.len() > self.buffer.len() {
-            self.hand_on(&header)?;
+        if !S::FULL_BUFFERS && header.len() > self.buffer.len() {
+            self.sink.take(&header).map_err(WriteLayerError::Sink)?;
+            self.handed_on_bytes += header.len() as u64;
         } else {
             self.append(&header)?;
         }
@@ -85,17 +101,19 @@ impl<'a, S: TarSink> TarWriter<'a, S> {
         self.pad(contents.len() as u64)
     }
 
-    /// Writes a regular file of the size in `entry` from an open file, showing each piece to `watch`.
+    /// Writes a regular file of the size in `entry` from an open file, showing each piece to `watch`. Tells how long reading took,
+    /// without what the sink took.
     pub(crate) fn file_from_disk(
         &mut self,
         entry: &Entry<'_>,
         path: &Path,
         file: &mut File,
         watch: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), WriteLayerError> {
+    ) -> Result<Duration, WriteLayerError> {
         self.header(entry)?;
+        let mut reading = Duration::ZERO;
         let EntryKind::File { size_bytes } = entry.kind else {
-            return Ok(());
+            return Ok(reading);
         };
         let mut left_bytes = size_bytes;
         loop {
@@ -105,7 +123,9 @@ impl<'a, S: TarSink> TarWriter<'a, S> {
             // One byte more than is left, where there is room: most files then need one read, which also sees their end.
             let free = &mut self.buffer[self.filled..];
             let want = usize::try_from(left_bytes + 1).map_or(free.len(), |n| n.min(free.len()));
+            let start = Instant::now();
             let got = read_once(file, &mut free[..want], path)?;
+            reading += start.elapsed();
             if got as u64 > left_bytes {
                 return Err(WriteLayerError::Grew {
                     path: path.to_owned(),
@@ -123,7 +143,8 @@ impl<'a, S: TarSink> TarWriter<'a, S> {
             self.filled += got;
             left_bytes -= got as u64;
             if left_bytes == 0 && got < want {
-                return self.pad(size_bytes);
+                self.pad(size_bytes)?;
+                return Ok(reading);
             }
         }
     }
@@ -161,16 +182,11 @@ impl<'a, S: TarSink> TarWriter<'a, S> {
     }
 
     fn flush(&mut self) -> Result<(), WriteLayerError> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let result = self.hand_on(&buffer[..self.filled]);
-        self.buffer = buffer;
+        self.sink
+            .take_buffer(&mut self.buffer, self.filled)
+            .map_err(WriteLayerError::Sink)?;
+        self.handed_on_bytes += self.filled as u64;
         self.filled = 0;
-        result
-    }
-
-    fn hand_on(&mut self, bytes: &[u8]) -> Result<(), WriteLayerError> {
-        self.sink.take(bytes).map_err(WriteLayerError::Sink)?;
-        self.handed_on_bytes += bytes.len() as u64;
         Ok(())
     }
 }

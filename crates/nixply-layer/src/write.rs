@@ -1,9 +1,11 @@
 //! From a spec to bytes: the tar alone, or the layer with both hashes.
 
 use crate::compress::Compressor;
+use crate::compression::Compression;
 use crate::compression_pool::CompressionPool;
 use crate::error::WriteLayerError;
 use crate::header::{BLOCK_BYTES, Entry, EntryKind, HeaderStyle};
+use crate::read_ahead::ReadAhead;
 use crate::root_files::write_root_files;
 use crate::spec::{LayerContents, LayerFormat, LayerSpec, StorePathContent, StoreRoot};
 use crate::store_tree::{SiblingOrder, write_store_path};
@@ -29,20 +31,56 @@ pub fn write_layer(
     pool: &CompressionPool,
     out: &mut dyn Write,
 ) -> Result<LayerRecord, WriteLayerError> {
-    let wire = Hashing::new(out);
-    let compressor = Compressor::new(spec.compression, pool.clone(), wire);
-    let mut sink = PlainSink(Hashing::new(compressor));
-    write_tar(spec, store, &mut sink)?;
-    let (compressor, diff_id, _) = sink.0.finish();
-    let wire = compressor.finish().map_err(WriteLayerError::Sink)?;
-    let (out, digest, size_bytes) = wire.finish();
-    out.flush().map_err(WriteLayerError::Sink)?;
-    Ok(LayerRecord {
+    let record = |diff_id, digest, size_bytes| LayerRecord {
         diff_id: DiffId::from_bytes(diff_id),
         digest: LayerDigest::from_bytes(digest),
         size_bytes,
         media_type: spec.compression.media_type(),
-    })
+    };
+    let wire = Hashing::new(out);
+    if spec.compression == Compression::None {
+        // The blob is the tar, and so are their hashes.
+        let mut sink = PlainSink(wire);
+        write_tar(spec, store, &mut sink)?;
+        let (out, sha256, size_bytes) = sink.0.finish();
+        out.flush().map_err(WriteLayerError::Sink)?;
+        return Ok(record(sha256, sha256, size_bytes));
+    }
+    let mut sink = CompressingSink {
+        tar: BlobHasher::new(),
+        compressor: Compressor::new(spec.compression, pool.clone(), wire),
+    };
+    write_tar(spec, store, &mut sink)?;
+    let (diff_id, _) = sink.tar.finish();
+    let wire = sink.compressor.finish().map_err(WriteLayerError::Sink)?;
+    let (_, digest, size_bytes) = wire.finish();
+    Ok(record(diff_id, digest, size_bytes))
+}
+
+/// Hashes a tar and hands it to a compressor in the buffers that it was made in.
+struct CompressingSink<W: Write> {
+    tar: BlobHasher,
+    compressor: Compressor<W>,
+}
+
+impl<W: Write> TarSink for CompressingSink<W> {
+    const FULL_BUFFERS: bool = true;
+
+    fn begin_entry(&mut self, _entry: &Entry<'_>, _header_offset: u64, _header_bytes: u64) {}
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.tar.update(bytes);
+        self.compressor.write_all(bytes)
+    }
+
+    fn first_buffer(&self) -> Vec<u8> {
+        self.compressor.new_buffer()
+    }
+
+    fn take_buffer(&mut self, buffer: &mut Vec<u8>, size_bytes: usize) -> io::Result<()> {
+        self.tar.update(&buffer[..size_bytes]);
+        self.compressor.write_buffer(buffer, size_bytes)
+    }
 }
 
 /// Makes the uncompressed tar of a layer.
@@ -154,6 +192,8 @@ fn write_store_paths<S: TarSink>(
             found: store.store_dir().clone(),
         });
     }
+    let located = paths.iter().map(|content| store.locate(&content.path));
+    let mut ahead = ReadAhead::new(located.collect(), order);
     let mut seen = BTreeSet::new();
     for content in paths {
         if !seen.insert(&content.path) {
@@ -162,7 +202,14 @@ fn write_store_paths<S: TarSink>(
             });
         }
         let name = store_dir.display(&content.path).as_bytes()[1..].to_vec();
-        write_store_path(store.locate(&content.path), name, owner, order, tar)?;
+        write_store_path(
+            store.locate(&content.path),
+            name,
+            owner,
+            order,
+            &mut ahead,
+            tar,
+        )?;
     }
     Ok(())
 }
