@@ -33,16 +33,27 @@ fn containers_runtime_auth_file() -> PathBuf {
 }
 
 /// The file of podman and skopeo that stays.
-fn containers_auth_file() -> Option<PathBuf> {
-    let dir = match non_empty("XDG_CONFIG_HOME") {
-        Some(dir) => PathBuf::from(dir),
-        None => home()?.join(".config"),
-    };
-    Some(dir.join("containers/auth.json"))
+pub(crate) fn containers_auth_file() -> Option<PathBuf> {
+    Some(config_home()?.join("containers/auth.json"))
+}
+
+/// Where podman and Docker keep certificates for single registries, in podman's order.
+pub(crate) fn certificate_dirs() -> Vec<PathBuf> {
+    let of_user = config_home().map(|dir| dir.join("containers/certs.d"));
+    let of_system = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
+    let of_system = of_system.into_iter().map(PathBuf::from);
+    of_user.into_iter().chain(of_system).collect()
+}
+
+fn config_home() -> Option<PathBuf> {
+    match non_empty("XDG_CONFIG_HOME") {
+        Some(dir) => Some(PathBuf::from(dir)),
+        None => Some(home()?.join(".config")),
+    }
 }
 
 /// Docker's configuration file: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
-fn docker_config() -> Option<PathBuf> {
+pub(crate) fn docker_config() -> Option<PathBuf> {
     let dir = match non_empty("DOCKER_CONFIG") {
         Some(dir) => PathBuf::from(dir),
         None => home()?.join(".docker"),

@@ -5,7 +5,7 @@ use crate::error::{CliError, ExitStatus};
 use crate::text;
 use nixply_registry::{
     AuthFileFormat, AuthFileSource, ConfiguredKeychain, Credentials, CredentialsError,
-    GivenCredentials, HelperPrograms, KeychainSources,
+    GivenCredentials, HelperPrograms, KeychainSources, LoginFile, LoginKey,
 };
 use std::io::{self, Read as _};
 use std::path::PathBuf;
@@ -74,13 +74,12 @@ impl CredentialOptions {
     /// of the same command line must not get it.
     pub(crate) fn keychain(&self, host: Option<&str>) -> Result<ConfiguredKeychain, CliError> {
         let mut sources = self.file.sources();
-        sources.given = match (self.given()?, host) {
-            (Some(credentials), Some(host)) => Some(GivenCredentials {
+        if let Some(host) = host {
+            sources.given = self.given()?.map(|credentials| GivenCredentials {
                 host: host.to_owned(),
                 credentials,
-            }),
-            _ => None,
-        };
+            });
+        }
         Ok(ConfiguredKeychain::new(sources))
     }
 
@@ -109,8 +108,32 @@ impl CredentialOptions {
     }
 }
 
+/// The file that a log-in changes: the one that the user named, else Docker's, which podman and skopeo read, too.
+///
+/// A namespace goes to podman's: Docker knows none and would take its entry for all of the host.
+pub(crate) fn login_file(named: &AuthFileOption, key: &LoginKey) -> Result<LoginFile, CliError> {
+    let usual = || match key.namespace() {
+        None => environment::docker_config(),
+        Some(_) => environment::containers_auth_file(),
+    };
+    let path = named.named().or_else(usual).ok_or_else(|| {
+        CliError::new(
+            ExitStatus::Failed,
+            "there is no place for credentials: HOME is not set",
+        )
+        .hint("name a file with --authfile")
+    })?;
+    Ok(LoginFile::new(path, helpers()))
+}
+
+/// Reads what one logs in to.
+pub(crate) fn parse_login_key(text: &str) -> Result<LoginKey, CliError> {
+    text.parse()
+        .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))
+}
+
 /// The credential helpers of this machine.
-pub(crate) fn helpers() -> HelperPrograms {
+fn helpers() -> HelperPrograms {
     HelperPrograms::on_path(environment::program_dirs())
 }
 

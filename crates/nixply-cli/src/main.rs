@@ -22,11 +22,13 @@ mod input;
 mod keychain;
 mod local_records;
 mod named_paths;
+mod network;
 mod nix;
 mod options;
 mod packer_input;
 mod progress;
 mod registries;
+mod request_log;
 mod stored;
 mod text;
 
@@ -54,6 +56,8 @@ enum Command {
     Verify(commands::verify::Args),
     Catalog(commands::catalog::Args),
     Cache(commands::cache::Args),
+    Login(commands::login::Args),
+    Logout(commands::logout::Args),
     Bench(commands::bench::Args),
 }
 
@@ -73,6 +77,8 @@ fn main() -> ExitCode {
         Command::Verify(args) => commands::verify::run(&args),
         Command::Catalog(args) => commands::catalog::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
+        Command::Login(args) => commands::login::run(&args),
+        Command::Logout(args) => commands::logout::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
     };
     match result {

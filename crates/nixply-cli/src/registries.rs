@@ -2,9 +2,10 @@
 
 use crate::error::{CliError, ExitStatus};
 use crate::keychain::CredentialOptions;
+use crate::network::NetworkOptions;
 use crate::stored::{StoredError, parse_reference, registry_error};
 use nixply_oci::{ImageReference, Platform};
-use nixply_registry::{Client, ClientOptions, ConfiguredKeychain, RegistryImage};
+use nixply_registry::{Client, ClientOptions, ConfiguredKeychain, Keychain, RegistryImage};
 use std::sync::Arc;
 
 /// How registries are reached, and who one is to them.
@@ -13,16 +14,15 @@ use std::sync::Arc;
 pub(crate) struct RegistryOptions {
     #[command(flatten)]
     credentials: CredentialOptions,
-    /// Allow plain HTTP and unverified certificates for the registry
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    network: NetworkOptions,
 }
 
 /// The registries of one command line.
 #[derive(Debug)]
 pub(crate) struct Registries {
     keychain: Arc<ConfiguredKeychain>,
-    insecure: bool,
+    options: ClientOptions,
 }
 
 impl RegistryOptions {
@@ -46,7 +46,7 @@ impl RegistryOptions {
         }
         Ok(Registries {
             keychain: Arc::new(self.credentials.keychain(host.as_deref())?),
-            insecure: self.insecure,
+            options: self.network.client_options()?,
         })
     }
 }
@@ -54,13 +54,10 @@ impl RegistryOptions {
 impl Registries {
     /// A client of these registries.
     pub(crate) fn client(&self, connections: Option<usize>) -> Result<Client, CliError> {
-        let mut options = ClientOptions {
-            insecure: self.insecure,
-            ..ClientOptions::default()
-        };
+        let mut options = self.options.clone();
         options.connections = connections.unwrap_or(options.connections);
         let keychain: Arc<ConfiguredKeychain> = Arc::clone(&self.keychain);
-        Client::new(keychain, options).map_err(|error| registry_error(&error))
+        new_client(keychain, options)
     }
 
     /// Opens an image in a registry.
@@ -72,6 +69,14 @@ impl Registries {
         let client = self.client(None)?;
         RegistryImage::open(&client, reference, platform).map_err(StoredError::Registry)
     }
+}
+
+/// Starts a client; certificates that are none are the command line's.
+pub(crate) fn new_client(
+    keychain: Arc<dyn Keychain>,
+    options: ClientOptions,
+) -> Result<Client, CliError> {
+    Client::new(keychain, options).map_err(|error| registry_error(&error))
 }
 
 /// The host of an image that is in a registry.

@@ -135,6 +135,11 @@ pub(crate) fn registry_error(error: &RegistryError) -> CliError {
     let status = match error {
         _ if error.is_network_or_registry() => ExitStatus::Network,
         RegistryError::NoTagOrDigest { .. } => ExitStatus::Usage,
+        RegistryError::Pem { file: None, .. } => {
+            let message = "cannot use what --ca-cert, --client-cert and --client-key name";
+            return CliError::context(ExitStatus::Input, message, error);
+        }
+        RegistryError::Pem { .. } => ExitStatus::Input,
         _ => ExitStatus::Failed,
     };
     CliError::from_error(status, error).maybe_hint(error.hint().map(str::to_owned))

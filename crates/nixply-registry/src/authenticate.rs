@@ -28,6 +28,11 @@ const IDENTITY_TOKEN_USER: &str = "<token>";
 pub(crate) struct Scopes(Vec<String>);
 
 impl Scopes {
+    /// None: the token only says who asks.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Rights on one repository.
     pub(crate) fn new(repository: &str, actions: &str) -> Self {
         Self(vec![format!("repository:{repository}:{actions}")])

@@ -10,6 +10,7 @@ use crate::{Credentials, RegistryError};
 use nixply_oci::ImageReference;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,6 +32,9 @@ pub struct ClientOptions {
     /// Who this client is to registries that want a certificate: a PEM file's content with the certificate, those
     /// between it and its authority, and the private key.
     pub client_identity: Option<Vec<u8>>,
+    /// Directories in which each registry may have a directory `HOST[:PORT]` with certificates for it alone, as
+    /// `/etc/docker/certs.d`. The first that has one counts. By default none.
+    pub certificate_dirs: Vec<PathBuf>,
     /// How long a connection may take to open, TLS included. By default 15 s: a packet that opens a connection is sent
     /// again after 1, 3 and 7 seconds, and each of these gets its chance.
     pub connect_timeout: Duration,
@@ -59,6 +63,7 @@ impl Default for ClientOptions {
             insecure: false,
             ca_certificates: Vec::new(),
             client_identity: None,
+            certificate_dirs: Vec::new(),
             connect_timeout: Duration::from_secs(15),
             first_byte_timeout: Duration::from_mins(1),
             stall_timeout: Duration::from_mins(1),

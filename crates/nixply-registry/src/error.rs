@@ -4,6 +4,7 @@ use crate::{CredentialsError, RecordSource, Refusal, Subject};
 use nixply_oci::{Digest, ImageError, ImageReference, LayerError, LayerRecord, Platform};
 use std::error::Error;
 use std::io;
+use std::path::{Path, PathBuf};
 
 /// Why an image could not be pushed or read.
 #[derive(Debug, thiserror::Error)]
@@ -62,12 +63,25 @@ pub enum RegistryError {
     #[error(transparent)]
     Credentials(CredentialsError),
     /// A PEM file has not what it should have.
-    #[error("expected {what} in PEM form")]
+    #[error(
+        "expected {what} in PEM form{}",
+        file.as_ref().map(|file| format!(" in `{}`", file.display())).unwrap_or_default()
+    )]
     Pem {
         /// What was expected.
         what: &'static str,
+        /// The file; `None` where the caller has read it.
+        file: Option<PathBuf>,
         /// What is wrong with it; `None` if there is just nothing in it.
         source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// A certificate for one registry could not be read.
+    #[error("cannot read `{}`", path.display())]
+    CertificateFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The token service gave no token.
     #[error("the registry {host} gave no token: {message}")]
@@ -240,8 +254,35 @@ impl RegistryError {
             | Self::NoSuchLayer { .. }
             | Self::Credentials(_)
             | Self::Pem { .. }
+            | Self::CertificateFile { .. }
             | Self::Client(_) => false,
         }
+    }
+
+    pub(crate) fn pem(what: &'static str, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Pem {
+            what,
+            file: None,
+            source,
+        }
+    }
+
+    /// The same about what was read from a file.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Pem { what, source, .. } => Self::Pem {
+                what,
+                file: Some(path.to_owned()),
+                source,
+            },
+            other => other,
+        }
+    }
+
+    /// True if the registry or its token service does not take the credentials, or wants some and was given none.
+    #[must_use]
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == Some(401))
     }
 
     /// True if the registry says that the image or the repository does not exist.

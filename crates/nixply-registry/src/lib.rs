@@ -33,10 +33,12 @@ mod credentials;
 mod engine;
 mod error;
 mod host;
+mod host_certificates;
 mod interrupt;
 mod keychain;
 mod known_upload;
 mod limit;
+mod log_in;
 mod options;
 mod outgoing;
 mod push;
@@ -63,6 +65,7 @@ pub use keychain::{
     AuthFileFormat, AuthFileSource, ConfiguredKeychain, CredentialsError, FixedKeychain,
     GivenCredentials, HelperPrograms, KeptIn, Keychain, KeychainSources, LoginFile, LoginKey,
 };
+pub use log_in::LoginCheck;
 pub use options::{LAYER_INDEX_TAG, LayerIndexPlace, PushOptions};
 pub use push::{push, push_surveyed};
 pub use read::RegistryImage;

@@ -1,12 +1,14 @@
 //! The HTTP clients beneath: who is reached by TLS, with which certificates, and through a proxy or not.
 //!
-//! There are at most four, made when first needed: certificates are read only for somebody who speaks TLS, so plain HTTP
-//! works on a machine that has none. All speak HTTP/1.1 and keep connections open.
+//! There are at most four, and one for every host that has certificates of its own, made when first needed: certificates
+//! are read only for somebody who speaks TLS, so plain HTTP works on a machine that has none. All speak HTTP/1.1 and keep connections open.
 
+use crate::host_certificates::{HostCertificates, IDENTITY, authorities, directory_of, identity};
 use crate::{ClientOptions, RegistryError};
 use reqwest::{Certificate, Identity, Url};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// What registries see as the client.
@@ -26,7 +28,16 @@ pub(crate) struct Transports {
     connect_timeout: std::time::Duration,
     certificates: Vec<Certificate>,
     identity: Option<Identity>,
-    clients: Mutex<BTreeMap<Way, reqwest::Client>>,
+    certificate_dirs: Vec<PathBuf>,
+    made: Mutex<Made>,
+}
+
+/// The clients that were needed so far.
+#[derive(Debug, Default)]
+struct Made {
+    clients: BTreeMap<Way, reqwest::Client>,
+    /// By host; `None` for hosts without certificates of their own.
+    of_hosts: BTreeMap<String, Option<reqwest::Client>>,
 }
 
 impl Transports {
@@ -36,27 +47,17 @@ impl Transports {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut certificates = Vec::new();
         for pem in &options.ca_certificates {
-            let what = "certificates";
-            let bundle = Certificate::from_pem_bundle(pem).map_err(|error| RegistryError::Pem {
-                what,
-                source: Some(error.into()),
-            })?;
-            if bundle.is_empty() {
-                return Err(RegistryError::Pem { what, source: None });
-            }
-            certificates.extend(bundle);
+            certificates.extend(authorities(pem)?);
         }
-        let identity = options.client_identity.as_deref().map(Identity::from_pem);
-        let identity = identity.transpose().map_err(|error| RegistryError::Pem {
-            what: "a certificate and its private key",
-            source: Some(error.into()),
-        })?;
+        let identity = options.client_identity.as_deref().map(identity);
+        let identity = identity.transpose()?;
         Ok(Self {
             insecure: options.insecure,
             connect_timeout: options.connect_timeout,
             certificates,
             identity,
-            clients: Mutex::default(),
+            certificate_dirs: options.certificate_dirs.clone(),
+            made: Mutex::default(),
         })
     }
 
@@ -66,18 +67,61 @@ impl Transports {
             tls: url.scheme() == "https",
             loopback: is_loopback(url),
         };
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&way) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if way.tls && !self.certificate_dirs.is_empty() {
+            let host = directory_of(url);
+            let own = if let Some(own) = made.of_hosts.get(&host) {
+                own.clone()
+            } else {
+                let own = self.build_for(&host, way)?;
+                made.of_hosts.insert(host, own.clone());
+                own
+            };
+            if let Some(client) = own {
+                return Ok(client);
+            }
+        }
+        if let Some(client) = made.clients.get(&way) {
             return Ok(client.clone());
         }
-        let client = self
-            .build(way)
-            .map_err(|error| RegistryError::Client(error.into()))?;
-        clients.insert(way, client.clone());
+        let client = self.build(way, &[], self.identity.as_ref())?;
+        made.clients.insert(way, client.clone());
         Ok(client)
     }
 
-    fn build(&self, way: Way) -> reqwest::Result<reqwest::Client> {
+    /// A client for a host that has certificates of its own; `None` if it has none.
+    fn build_for(&self, host: &str, way: Way) -> Result<Option<reqwest::Client>, RegistryError> {
+        let own = HostCertificates::read(&self.certificate_dirs, host)?;
+        let build = |own: HostCertificates| {
+            let identity = self.identity.as_ref().or(own.identity.as_ref());
+            self.build(way, &own.authorities, identity)
+        };
+        own.map(build).transpose()
+    }
+
+    fn build(
+        &self,
+        way: Way,
+        more_authorities: &[Certificate],
+        identity: Option<&Identity>,
+    ) -> Result<reqwest::Client, RegistryError> {
+        let error = match self.try_build(way, more_authorities, identity) {
+            Ok(client) => return Ok(client),
+            Err(error) => error.into(),
+        };
+        // The HTTP client does not say what it failed for: a machine without authorities, or a key that is none.
+        if identity.is_some() && self.try_build(way, more_authorities, None).is_ok() {
+            return Err(RegistryError::pem(IDENTITY, Some(error)));
+        }
+        Err(RegistryError::Client(error))
+    }
+
+    fn try_build(
+        &self,
+        way: Way,
+        more_authorities: &[Certificate],
+        identity: Option<&Identity>,
+    ) -> reqwest::Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(self.connect_timeout)
@@ -93,11 +137,11 @@ impl Transports {
             // No certificate is ever looked at, so none has to be there.
             return builder.tls_certs_only([]).build();
         }
-        if let Some(identity) = &self.identity {
+        if let Some(identity) = identity {
             builder = builder.identity(identity.clone());
         }
         builder
-            .tls_certs_merge(self.certificates.iter().cloned())
+            .tls_certs_merge(self.certificates.iter().chain(more_authorities).cloned())
             .tls_danger_accept_invalid_certs(self.insecure)
             .build()
     }

@@ -7,6 +7,7 @@
 
 mod cache;
 mod catalog;
+mod credentials;
 mod diff;
 mod errors;
 mod explain;
@@ -16,5 +17,6 @@ mod images;
 mod plan;
 mod registry;
 mod reuse;
+mod secrets;
 mod support;
 mod weeks;

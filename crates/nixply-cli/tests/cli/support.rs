@@ -72,6 +72,19 @@ impl Sandbox {
         fs::write(self.path(name), content).unwrap();
     }
 
+    /// Writes a credential helper into `bin/`. Another process does it: a file that this one has open for writing cannot be
+    /// run, and another test may be about to start a program just now, which inherits what is open.
+    pub(crate) fn helper(&self, name: &str, script: &str) {
+        let file = self.path("bin").join(format!("docker-credential-{name}"));
+        fs::create_dir_all(self.path("bin")).unwrap();
+        let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
+        let written = Command::new("/bin/sh")
+            .args(["-c", write, "sh"])
+            .args([file.as_os_str(), script.as_ref()])
+            .status();
+        assert!(written.unwrap().success());
+    }
+
     /// The command with an environment that holds nothing of this machine, in the folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nixply"));

@@ -7,7 +7,7 @@ use crate::Credentials;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The registry that takes GitHub's tokens.
@@ -72,6 +72,32 @@ impl ConfiguredKeychain {
         }
     }
 
+    /// The file whose credentials a repository gets, whether they are in it or in the helper that it names.
+    pub fn file_for(
+        &self,
+        host: &str,
+        repository: &str,
+    ) -> Result<Option<&Path>, CredentialsError> {
+        let found = self.in_files(host, repository)?;
+        Ok(found.map(|(idx, _)| self.sources.files[idx].path.as_path()))
+    }
+
+    /// What the first file knows that knows anything, with its place in `sources.files`.
+    fn in_files(
+        &self,
+        host: &str,
+        repository: &str,
+    ) -> Result<Option<(usize, Credentials)>, CredentialsError> {
+        // Held while a helper runs: whoever asks meanwhile, most often about the same host, gets its answer.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for idx in 0..self.sources.files.len() {
+            if let Some(credentials) = self.in_file(&mut known, idx, host, repository)? {
+                return Ok(Some((idx, credentials)));
+            }
+        }
+        Ok(None)
+    }
+
     /// What one file, or the helper that it names, knows of a repository.
     fn in_file(
         &self,
@@ -117,12 +143,8 @@ impl Keychain for ConfiguredKeychain {
         if let Some(given) = given.filter(|given| key::is_same_host(&given.host, host)) {
             return Ok(given.credentials.clone());
         }
-        // Held while a helper runs: whoever asks meanwhile, most often about the same host, gets its answer.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for idx in 0..self.sources.files.len() {
-            if let Some(credentials) = self.in_file(&mut known, idx, host, repository)? {
-                return Ok(credentials);
-            }
+        if let Some((_, credentials)) = self.in_files(host, repository)? {
+            return Ok(credentials);
         }
         let github = self.sources.github.as_ref().filter(|_| host == GITHUB_HOST);
         Ok(github.cloned().unwrap_or(Credentials::Anonymous))
@@ -226,6 +248,16 @@ mod tests {
         ] {
             assert_eq!(user(&keychain, host), expected, "{host}");
         }
+        let file_for = |host| keychain.file_for(host, "team/app").unwrap();
+        assert_eq!(
+            file_for("a.example"),
+            Some(dir.path().join("first").as_path())
+        );
+        assert_eq!(
+            file_for("b.example"),
+            Some(dir.path().join("second").as_path())
+        );
+        assert_eq!(file_for("ghcr.io"), None);
     }
 
     #[test]

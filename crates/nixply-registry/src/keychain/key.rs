@@ -73,15 +73,15 @@ fn is_within(repository: &str, path: &str) -> bool {
 /// What one logs in to: a host, or the repositories below a path of it. `https://` and a final `/` may stand around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginKey {
-    host: String,
     namespace: Option<String>,
+    example: ImageReference,
 }
 
 impl LoginKey {
     /// The registry's host, as in an image reference.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        self.example.host()
     }
 
     /// The path that the credentials are for, where they are not for all of the host.
@@ -90,24 +90,29 @@ impl LoginKey {
         self.namespace.as_deref()
     }
 
+    /// A repository that the credentials are for.
+    pub(crate) fn example(&self) -> ImageReference {
+        self.example.clone()
+    }
+
     /// The key as Docker and podman write it.
     pub(super) fn written(&self) -> String {
         match &self.namespace {
-            None => server_of(&self.host).to_owned(),
-            Some(namespace) => format!("{}/{namespace}", self.host),
+            None => server_of(self.host()).to_owned(),
+            Some(namespace) => format!("{}/{namespace}", self.host()),
         }
     }
 
     /// True where a key of a file stands for exactly this.
     pub(super) fn is(&self, key: &str) -> bool {
         let (host, path) = host_and_path(key);
-        is_same_host(host, &self.host) && path == self.namespace.as_deref().unwrap_or_default()
+        is_same_host(host, self.host()) && path == self.namespace.as_deref().unwrap_or_default()
     }
 }
 
 impl fmt::Display for LoginKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.host)?;
+        f.write_str(self.host())?;
         match &self.namespace {
             None => Ok(()),
             Some(namespace) => write!(f, "/{namespace}"),
@@ -127,17 +132,14 @@ impl FromStr for LoginKey {
             text: text.to_owned(),
             source,
         };
-        let reference: ImageReference = example.parse().map_err(problem)?;
-        if reference.tag().is_some() || reference.digest().is_some() {
+        let example: ImageReference = example.parse().map_err(problem)?;
+        if example.tag().is_some() || example.digest().is_some() {
             let source = nixply_oci::ReferenceError::Repository {
                 repository: path.to_owned(),
             };
             return Err(problem(source));
         }
-        Ok(Self {
-            host: host.to_owned(),
-            namespace,
-        })
+        Ok(Self { namespace, example })
     }
 }
 
