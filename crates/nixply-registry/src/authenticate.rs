@@ -7,6 +7,7 @@
 //! Sources: RFC 9110 section 11; distribution's `docs/spec/auth/token.md` and `oauth.md`.
 
 use crate::challenge::{Challenge, TokenService};
+use crate::credentials::IDENTITY_TOKEN_USER;
 use crate::redact::clean_url;
 use crate::repository::Repository;
 use crate::request::{Ask, Payload};
@@ -19,9 +20,6 @@ use std::time::Instant;
 
 /// What token services are told about the program that asks.
 const CLIENT_ID: &str = "nixply";
-
-/// The user name that stands before an identity token where a password is expected, as Docker has it.
-const IDENTITY_TOKEN_USER: &str = "<token>";
 
 /// What a token is to be good for: `repository:NAME:ACTIONS`, one or more, in an order of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]

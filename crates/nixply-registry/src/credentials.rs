@@ -4,6 +4,9 @@ use crate::redact::Secrets;
 use data_encoding::BASE64;
 use std::fmt;
 
+/// The user name that stands before an identity token where a password is expected, as Docker has it.
+pub(crate) const IDENTITY_TOKEN_USER: &str = "<token>";
+
 /// What a registry is told about who asks. The `Debug` form shows no secret.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -34,13 +37,20 @@ impl Credentials {
         match self {
             Self::Anonymous => Secrets::default(),
             Self::Basic { username, password } => {
-                Secrets::new([password.clone(), Self::basic_value(username, password)])
+                Secrets::new([password.clone(), quotable_basic(username, password)])
             }
-            Self::RegistryToken(token) | Self::IdentityToken(token) => {
-                Secrets::new([token.clone()])
+            Self::IdentityToken(token) => {
+                Secrets::new([token.clone(), quotable_basic(IDENTITY_TOKEN_USER, token)])
             }
+            Self::RegistryToken(token) => Secrets::new([token.clone()]),
         }
     }
+}
+
+/// What a Basic header says, as it may be quoted: with or without the `=` at its end.
+fn quotable_basic(username: &str, password: &str) -> String {
+    let value = Credentials::basic_value(username, password);
+    value.trim_end_matches('=').to_owned()
 }
 
 impl fmt::Debug for Credentials {
@@ -73,6 +83,22 @@ mod tests {
         ] {
             assert!(!format!("{credentials:?}").contains("s3cret"));
         }
+    }
+
+    #[test]
+    fn what_a_registry_may_quote_is_a_secret() {
+        let basic = Credentials::Basic {
+            username: "ann".to_owned(),
+            password: "s3cret".to_owned(),
+        };
+        // `YW5uOnMzY3JldA==` is `ann:s3cret`, `PHRva2VuPjpzM2NyZXQ=` is `<token>:s3cret`.
+        assert_eq!(
+            basic.secrets().clean("YW5uOnMzY3JldA, s3cret"),
+            "<redacted>, <redacted>"
+        );
+        let identity = Credentials::IdentityToken("s3cret".to_owned());
+        let cleaned = identity.secrets().clean("PHRva2VuPjpzM2NyZXQ=, s3cret");
+        assert_eq!(cleaned, "<redacted>=, <redacted>");
     }
 
     /// RFC 7617 section 2, the example.

@@ -6,6 +6,7 @@
 
 use super::CredentialsError;
 use crate::Credentials;
+use crate::credentials::IDENTITY_TOKEN_USER;
 use crate::redact::Secrets;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -34,9 +35,6 @@ const MESSAGE_MAX_CHARS: usize = 200;
 
 /// What every helper says, in these words, where it knows nothing of a registry.
 const NOT_FOUND: &str = "credentials not found";
-
-/// The user name in whose place the secret is an identity token.
-const TOKEN_USER: &str = "<token>";
 
 /// Where helpers are looked for, and how long they may take.
 #[derive(Debug, Clone)]
@@ -106,7 +104,7 @@ impl HelperPrograms {
             })?;
         Ok(match (answer.username, answer.secret) {
             (username, secret) if username.is_empty() && secret.is_empty() => None,
-            (username, secret) if username == TOKEN_USER => {
+            (username, secret) if username == IDENTITY_TOKEN_USER => {
                 Some(Credentials::IdentityToken(secret))
             }
             (username, password) => Some(Credentials::Basic { username, password }),
