@@ -14,6 +14,7 @@ mod explain;
 mod fleet;
 mod help;
 mod images;
+mod login;
 mod plan;
 mod registry;
 mod reuse;

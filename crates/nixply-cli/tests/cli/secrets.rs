@@ -211,6 +211,26 @@ fn no_output_holds_a_secret() {
                 runs += 1;
             }
         }
+        let login = [
+            "login",
+            &host,
+            "-u",
+            USER,
+            "--password-stdin",
+            "--authfile",
+            "kept.json",
+            "-v",
+        ];
+        let given = Given {
+            name: "login",
+            arguments: &[],
+            input: PASSWORD,
+            variables: Vec::new(),
+        };
+        check(
+            &run(&sandbox, &login.map(str::to_owned), &given),
+            &format!("{kind:?}: login"),
+        );
         let was_asked = registry.requests().iter().any(|request| {
             let told = request.header("authorization").is_some();
             told || String::from_utf8_lossy(&request.body).contains(IDENTITY_TOKEN)
@@ -242,8 +262,6 @@ fn commands(host: &str) -> Vec<Vec<String>> {
             "--json",
         ]),
         words(&["inspect", &image, "--json"]),
-        words(&["verify", &image, "--physical-store", "store"]),
-        words(&["explain", &image]),
         words(&["diff", &image, "closure.json"]),
         words(&["plan", "closure.json", "--prior", &image]),
     ]
