@@ -315,7 +315,17 @@ impl Repository {
             .headers(headers)
             .payload(Payload::Bytes(Bytes::copy_from_slice(manifest)));
         match self.ask(&ask).await {
-            Ok(answer) => check_digest(&answer, Digest::of(manifest), subject),
+            Ok(answer) => {
+                check_digest(&answer, Digest::of(manifest), subject)?;
+                // Other good statuses come from registries and from whatever stands before them; only the former name
+                // what they stored.
+                let is_stored = answer.status() == StatusCode::CREATED
+                    || answer.headers().contains_key(DOCKER_CONTENT_DIGEST);
+                if is_stored {
+                    return Ok(());
+                }
+                Err(ask.named().unexpected(201, &answer))
+            }
             Err(RegistryError::Refused(refusal)) if refusal.misses_blobs() => {
                 Err(RegistryError::BlobUnknown {
                     digests: refusal.digests.clone(),

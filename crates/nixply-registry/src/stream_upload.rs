@@ -33,6 +33,9 @@ const CHUNK_BYTES: u64 = 15 * (256 << 10);
 /// The largest chunk that is held in memory for a registry that wants no smaller ones.
 const CHUNK_MAX_BYTES: u64 = 16 << 20;
 
+/// How often in a row a layer's session may be unknown to the registry that opened it before another method is tried.
+const UNKNOWN_SESSIONS_MAX: u32 = 1;
+
 /// Where an interrupted upload goes on.
 #[derive(Debug)]
 pub(crate) struct Resume {
@@ -299,7 +302,7 @@ impl<'a> Streaming<'a> {
             Some(401) => Err(self
                 .interrupted(session, Failure::passing(failure.error))
                 .await),
-            Some(404 | 409) => Err(self.lost(Failure::passing(failure.error)).await),
+            Some(404 | 409) => Err(self.unknown(UploadMethod::Streamed, failure).await),
             _ => Err(self.interrupted(session, failure).await),
         }
     }
@@ -372,9 +375,13 @@ impl<'a> Streaming<'a> {
                 return Err(self.method_refused(UploadMethod::Chunked, failure.error));
             }
             if status == Some(404) {
-                return Err(self.lost(Failure::passing(failure.error)).await);
+                return Err(self.unknown(UploadMethod::Chunked, failure).await);
             }
             let is_out_of_place = status == Some(416);
+            if is_out_of_place && start == 0 {
+                // There is no earlier place, so it is the size that is not wanted.
+                return Err(self.method_refused(UploadMethod::Chunked, failure.error));
+            }
             let again = if is_out_of_place {
                 Again::Backoff
             } else {
@@ -486,6 +493,15 @@ impl<'a> Streaming<'a> {
             Ok(error) => self.again_from_start(error),
             Err(error) => StreamFailure::Fatal(error),
         }
+    }
+
+    /// The registry does not know a session that it opened: after a wait, another one. Again and again, and from the
+    /// first byte on, it means that it knows no uploads in parts.
+    async fn unknown(&self, method: UploadMethod, failure: Failure) -> StreamFailure {
+        if self.from_bytes == 0 && self.failures > UNKNOWN_SESSIONS_MAX {
+            return self.method_refused(method, failure.error);
+        }
+        self.lost(Failure::passing(failure.error)).await
     }
 
     /// An upload is sent elsewhere, from where it began here.

@@ -67,6 +67,20 @@ impl TestLayer {
         Self::of_bytes(MediaType::OciLayerTar, tar, tar.to_vec())
     }
 
+    /// An uncompressed layer of bytes that no compressor helps with, other ones for every seed; called `layer SEED`.
+    #[must_use]
+    pub fn noise(seed: u64, n_bytes: usize) -> Self {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut bytes = vec![0; n_bytes];
+        for chunk in bytes.chunks_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            chunk.copy_from_slice(&state.to_le_bytes()[..chunk.len()]);
+        }
+        Self::plain(&bytes).with_title(&format!("layer {seed}"))
+    }
+
     /// A gzip-compressed layer.
     #[must_use]
     #[expect(

@@ -273,7 +273,7 @@ fn refusals_name_request_status_and_object_and_no_secret() {
         ("HEAD", "/blobs/", 500, "layer `a layer` (sha256:"),
         ("POST", "/uploads/", 403, "layer `a layer` (sha256:"),
         ("PUT", "/uploads/", 413, "layer `a layer` (sha256:"),
-        ("PATCH", "/uploads/", 416, "layer `a layer`"),
+        ("PATCH", "/uploads/", 403, "layer `a layer`"),
         ("PUT", "/manifests/sha256", 400, "manifest sha256:"),
         ("PUT", "/manifests/one", 429, "tag `one`"),
     ] {

@@ -150,6 +150,7 @@ impl RegistrySetup {
         }
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         self.write_files(dir.path());
+        fs::create_dir(dir.path().join("storage")).expect("a directory can be made");
         let run = |address: &str| self.run(&program, dir.path(), address);
         let (child, host) = match self.kind {
             // Its own choice of a port is one of IPv6, too.
@@ -322,9 +323,24 @@ impl RegistryProcess {
             .collect()
     }
 
+    /// The digests, as 64 hexadecimal digits, of the layers and configs that a repository of a registry of distribution
+    /// has: those that are whole and that the registry would say it has.
+    #[must_use]
+    pub fn blobs_of(&self, repository: &str) -> BTreeSet<String> {
+        let links = format!("repositories/{repository}/_layers/sha256");
+        let links = fs::read_dir(self.root().join(links));
+        let linked = links.into_iter().flatten().flatten();
+        let linked = linked.filter(|blob| blob.path().join("link").is_file());
+        let linked = linked.map(|blob| blob.file_name().to_string_lossy().into_owned());
+        linked.filter(|hex| self.blob_file(hex).is_file()).collect()
+    }
+
     fn blob_dir(&self) -> PathBuf {
-        let root = self.dir.path().join("storage/docker/registry/v2");
-        root.join("blobs/sha256")
+        self.root().join("blobs/sha256")
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("storage/docker/registry/v2")
     }
 }
 

@@ -6,6 +6,11 @@ use super::random::RandomFaults;
 use super::relay;
 use super::serve::Server;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the log waits for requests that are under way. Those that stall for longer are seen as far as they are.
+const SETTLING_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A request that came to the proxy, and what became of it.
 #[derive(Debug, Clone)]
@@ -56,6 +61,7 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct Log {
     n_forgotten: usize,
+    n_under_way: usize,
     passed: Vec<Passed>,
 }
 
@@ -103,12 +109,25 @@ impl FaultProxy {
     /// Every request so far, in the order received.
     #[must_use]
     pub fn log(&self) -> Vec<Passed> {
-        lock(&self.shared.log).passed.clone()
+        self.settled_log().passed.clone()
+    }
+
+    /// The log once the requests that a client has its answers to are noted to their end.
+    fn settled_log(&self) -> MutexGuard<'_, Log> {
+        let start = Instant::now();
+        loop {
+            let log = lock(&self.shared.log);
+            if log.n_under_way == 0 || start.elapsed() > SETTLING_TIMEOUT {
+                return log;
+            }
+            drop(log);
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Forgets the requests so far.
     pub fn forget(&self) {
-        let mut log = lock(&self.shared.log);
+        let mut log = self.settled_log();
         log.n_forgotten += log.passed.len();
         log.passed.clear();
     }
@@ -116,7 +135,7 @@ impl FaultProxy {
     /// How many requests so far were of this phase.
     #[must_use]
     pub fn count(&self, phase: Phase) -> usize {
-        let log = lock(&self.shared.log);
+        let log = self.settled_log();
         let of_phase = log.passed.iter().filter(|passed| passed.phase == phase);
         of_phase.count()
     }
@@ -124,14 +143,14 @@ impl FaultProxy {
     /// The bytes of request bodies that went on to the registry.
     #[must_use]
     pub fn sent_bytes(&self) -> u64 {
-        let log = lock(&self.shared.log);
+        let log = self.settled_log();
         log.passed.iter().map(|passed| passed.sent_bytes).sum()
     }
 
     /// The requests so far that a fault happened to, for messages of tests.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        let log = lock(&self.shared.log);
+        let log = self.settled_log();
         log.passed
             .iter()
             .filter_map(|passed| {
@@ -151,7 +170,7 @@ impl Shared {
         }
     }
 
-    /// Notes a request that has come, before anything is known of its end.
+    /// Notes a request that has come, before anything is known of its end; [`end`](Self::end) has to follow.
     pub(super) fn note(&self, phase: Phase, request: &RequestHead) -> usize {
         let mut log = lock(&self.log);
         log.passed.push(Passed {
@@ -162,7 +181,13 @@ impl Shared {
             received_bytes: 0,
             fault: None,
         });
+        log.n_under_way += 1;
         log.n_forgotten + log.passed.len() - 1
+    }
+
+    /// Notes that nothing more will become known of a request.
+    pub(super) fn end(&self) {
+        lock(&self.log).n_under_way -= 1;
     }
 
     /// Notes a connection that was reset before anything was said.
@@ -171,6 +196,7 @@ impl Shared {
         self.update(request_idx, |passed| {
             passed.fault = Some("connection refused".to_owned());
         });
+        self.end();
     }
 
     /// Notes what became of a request.

@@ -79,15 +79,16 @@ fn relay(client: &TcpStream, shared: &Shared) -> io::Result<End> {
             fault_name: fault.as_ref().map(Fault::name),
         };
         let end = match fault {
-            Some(Fault::Answer(answer)) => exchange.answer(&mut client, &answer, false)?,
-            Some(Fault::EarlyAnswer(answer)) => exchange.answer(&mut client, &answer, true)?,
+            Some(Fault::Answer(answer)) => exchange.answer(&mut client, &answer, false),
+            Some(Fault::EarlyAnswer(answer)) => exchange.answer(&mut client, &answer, true),
             Some(Fault::AnswerWith(answer)) => match answer(&exchange.request) {
-                Some(answer) => exchange.answer(&mut client, &answer, false)?,
-                None => exchange.pass(&mut client, &mut registry, None)?,
+                Some(answer) => exchange.answer(&mut client, &answer, false),
+                None => exchange.pass(&mut client, &mut registry, None),
             },
-            fault => exchange.pass(&mut client, &mut registry, fault)?,
+            fault => exchange.pass(&mut client, &mut registry, fault),
         };
-        if let Some(end) = end {
+        shared.end();
+        if let Some(end) = end? {
             return Ok(end);
         }
     }
