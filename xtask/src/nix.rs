@@ -42,6 +42,11 @@ impl Nix {
         command
     }
 
+    /// The directory of our settings, which goes when all is over.
+    pub(crate) fn conf_dir(&self) -> &Path {
+        &self.conf_dir
+    }
+
     /// Gives our settings to a program that calls Nix.
     pub(crate) fn set_environment(&self, command: &mut Command) {
         command

@@ -45,13 +45,15 @@ impl Nixply {
     pub(crate) fn command<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Command {
         let mut command = command(&self.program, args);
         self.nix.set_environment(&mut command);
+        // What this machine remembers of other registries has no place here, and these of ours none in the home.
+        command.env("NIXPLY_CACHE_DIR", self.nix.conf_dir().join("nixply-cache"));
         command
     }
 
     /// `nixply push IMAGE REFERENCE OPTIONS… --json`.
     pub(crate) fn push(&self, image: &Path, reference: &str, options: &[&str]) -> Result<Push> {
         let mut push = self.command(["push"]);
-        let printed = command::json(push.arg(image).arg(reference).args(options).arg("--json"))?;
+        let printed = pushed(push.arg(image).arg(reference).args(options).arg("--json"))?;
         Push::read(&printed).with_context(|| format!("nixply push --json printed {printed}"))
     }
 
@@ -60,6 +62,13 @@ impl Nixply {
         let mut export = self.command(["export"]);
         command::stdout(export.arg(image).args(["--format", format, "-o"]).arg(to)).map(drop)
     }
+}
+
+/// The result of a `nixply push --json`: the last line that it prints.
+pub(crate) fn pushed(push: &mut Command) -> Result<Value> {
+    let printed = command::text(push)?;
+    let result = printed.lines().last().unwrap_or_default();
+    serde_json::from_str(result).with_context(|| format!("nixply push --json ended with {result}"))
 }
 
 impl Push {
@@ -73,8 +82,8 @@ impl Push {
         };
         Some(Push {
             digest: printed["digest"].as_str()?.to_owned(),
-            uploaded_bytes: printed["uploaded_bytes"].as_u64()?,
-            already_there_bytes: printed["already_there_bytes"].as_u64()?,
+            uploaded_bytes: printed["layer_bytes_sent"].as_u64()?,
+            already_there_bytes: printed["layer_bytes_not_sent"].as_u64()?,
             uploaded_layers: count("uploaded"),
             already_there_layers: count("present") + count("mounted"),
         })
@@ -90,7 +99,7 @@ mod tests {
     fn the_outcome_of_a_push_is_read() {
         let layer = |outcome: &str| json!({ "outcome": outcome });
         let mut printed = json!({
-            "digest": "sha256:00", "uploaded_bytes": 5, "already_there_bytes": 7,
+            "digest": "sha256:00", "layer_bytes_sent": 5, "layer_bytes_not_sent": 7,
             "layers": [layer("uploaded"), layer("present"), layer("mounted")],
         });
         let push = Push::read(&printed).unwrap();

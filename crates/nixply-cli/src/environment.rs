@@ -102,9 +102,10 @@ pub(crate) fn cache_dir() -> Option<PathBuf> {
         .map(|caches| caches.join("nixply"))
 }
 
-/// True where progress can be drawn: standard error is a terminal that is not `dumb`.
+/// True where progress can be drawn: standard error is a terminal, and `TERM` names one that is not `dumb`.
 pub(crate) fn can_draw() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    let moves_its_cursor = text("TERM").is_some_and(|term| term != "dumb");
+    moves_its_cursor && std::io::stderr().is_terminal()
 }
 
 /// The store path that this program was started from, where it lies in a store; else its name and version.

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 /// Shown below `nixply --help`.
 pub(crate) const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong command line; \
-    3 the input is not what it claims to be; 4 registry or network; 5 verification failed.";
+    3 the input is not what it claims to be; 4 registry or network; 5 verification failed; \
+    130 and 143 ended by SIGINT and SIGTERM.";
 
 /// The exit codes that `nixply --help` documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub(crate) enum ExitStatus {
     Input = 3,
     Network = 4,
     Verification = 5,
+    /// 128 and the signal's number, as shells count.
+    Interrupted = 130,
+    Terminated = 143,
 }
 
 impl From<ExitStatus> for ExitCode {
@@ -113,6 +117,23 @@ impl CliError {
 
     pub(crate) fn is_broken_pipe(&self) -> bool {
         self.broken_pipe
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn causes(&self) -> &[String] {
+        &self.causes
+    }
+
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The text of something that does not end the command.
+    pub(crate) fn as_note(&self) -> String {
+        self.render().replacen("error: ", "note: ", 1)
     }
 
     /// The whole text, with a final newline; nothing where there is nothing to say.

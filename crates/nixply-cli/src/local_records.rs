@@ -1,6 +1,8 @@
 //! What this machine remembers of layers, for a push.
 
 use crate::environment;
+use crate::error::{CliError, ExitStatus};
+use crate::text;
 use nixply_cache::LocalRecords;
 use nixply_oci::{LayerDigest, LayerKey, LayerRecord, RepositoryName};
 use nixply_registry::{RecordStore, StoredRecord};
@@ -9,10 +11,26 @@ use nixply_registry::{RecordStore, StoredRecord};
 pub(crate) struct Remembered(LocalRecords);
 
 impl Remembered {
-    /// Opens the records; none where there is no place for them, which costs time and nothing else.
-    pub(crate) fn open() -> Option<Self> {
+    /// Opens the records; none where there is no place for them, which costs time and nothing else, and is told where
+    /// `verbose`.
+    pub(crate) fn open(verbose: bool) -> Option<Self> {
         let dir = environment::cache_dir()?;
-        LocalRecords::open(&dir).ok().map(Self)
+        match LocalRecords::open(&dir) {
+            Ok(records) => Some(Self(records)),
+            Err(error) => {
+                if verbose {
+                    text::message(&CliError::from_error(ExitStatus::Failed, &error).as_note());
+                }
+                None
+            }
+        }
+    }
+
+    /// What went wrong with them meanwhile.
+    pub(crate) fn tell_trouble(&self) {
+        for trouble in self.0.trouble() {
+            text::note(&trouble, None);
+        }
     }
 }
 

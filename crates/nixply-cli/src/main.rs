@@ -19,6 +19,7 @@ mod environment;
 mod error;
 mod image;
 mod input;
+mod interrupt;
 mod keychain;
 mod local_records;
 mod named_paths;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    interrupt::listen();
     let result = match cli.command {
         Command::Plan(args) => commands::plan::run(&args),
         Command::Push(args) => commands::push::run(&args),

@@ -52,6 +52,11 @@ impl RegistryOptions {
 }
 
 impl Registries {
+    /// True if every request is shown, and what else only costs time.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.options.observer.is_some()
+    }
+
     /// A client of these registries.
     pub(crate) fn client(&self, connections: Option<usize>) -> Result<Client, CliError> {
         let mut options = self.options.clone();

@@ -140,6 +140,7 @@ pub(crate) fn registry_error(error: &RegistryError) -> CliError {
             return CliError::context(ExitStatus::Input, message, error);
         }
         RegistryError::Pem { .. } => ExitStatus::Input,
+        RegistryError::LayerDiffers { .. } => ExitStatus::Verification,
         _ => ExitStatus::Failed,
     };
     CliError::from_error(status, error).maybe_hint(error.hint().map(str::to_owned))

@@ -1,10 +1,13 @@
 //! How things are shown: messages, sizes, tables.
 
+use crate::progress::drawn;
 use std::io::Write as _;
 
 /// Writes to standard error; a terminal that is gone is nobody's error.
 pub(crate) fn message(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    drawn::beside(|| {
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    });
 }
 
 /// A warning with, where there is one, something to do about it.
@@ -35,6 +38,20 @@ pub(crate) fn size(bytes: u64) -> String {
     match unit {
         None => format!("{bytes} B"),
         Some(unit) => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+    }
+}
+
+/// A time for people: `0.2 s`, `12 s`, `3 min 20 s`, `1 h 5 min`.
+pub(crate) fn duration(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => {
+            let tenths = (duration.as_millis() + 50) / 100;
+            format!("{}.{} s", tenths / 10, tenths % 10)
+        }
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
 }
 
@@ -116,6 +133,20 @@ mod tests {
             (u64::MAX, "16.0 EiB"),
         ] {
             assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (millis, text) in [
+            (0, "0.0 s"),
+            (149, "0.1 s"),
+            (9_999, "10.0 s"),
+            (10_000, "10 s"),
+            (200_000, "3 min 20 s"),
+            (3_900_000, "1 h 5 min"),
+        ] {
+            assert_eq!(duration(std::time::Duration::from_millis(millis)), text);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Files that appear whole or not at all.
 
 use crate::LayoutError;
+use crate::unfinished::Unfinished;
 use std::fs::{self, File, Permissions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -32,19 +33,19 @@ pub fn write_file_atomically<T>(
             .map_err(LayoutError::file("write to", &path))?;
         return buffered(&file, &path, write);
     }
-    let temporary = tempfile::Builder::new()
-        .prefix(".nixply-")
-        .permissions(Permissions::from_mode(NEW_FILE_MODE))
-        .tempfile_in(parent_of(&path))
-        .map_err(LayoutError::file("create a file beside", &path))?;
-    let value = buffered(temporary.as_file(), &path, write)?;
+    let temporary = Unfinished::begin(|| {
+        tempfile::Builder::new()
+            .prefix(".nixply-")
+            .permissions(Permissions::from_mode(NEW_FILE_MODE))
+            .tempfile_in(parent_of(&path))
+    })
+    .map_err(LayoutError::file("create a file beside", &path))?;
+    let file = temporary.thing().as_file();
+    let value = buffered(file, &path, write)?;
     // Else a crash could leave the name with an empty file behind it.
+    file.sync_all().map_err(LayoutError::file("write", &path))?;
     temporary
-        .as_file()
-        .sync_all()
-        .map_err(LayoutError::file("write", &path))?;
-    temporary
-        .persist(&path)
+        .finish(|temporary| temporary.persist(&path))
         .map_err(|error| LayoutError::file("replace", &path)(error.error))?;
     Ok(value)
 }

@@ -12,6 +12,7 @@ use crate::names::ImageNames;
 use crate::open::check_layout_directory;
 use crate::pipeline::{Pace, Stop, make_in_order};
 use crate::report::{LayerOutcome, WriteObserver, WriteReport, WrittenLayer};
+use crate::unfinished::Unfinished;
 use crate::{LayoutError, WriteOptions};
 use nixply_oci::{BlobHasher, Descriptor, Digest, Image, Layer, LayerDigest, LayerRecord};
 use std::collections::BTreeSet;
@@ -67,7 +68,7 @@ enum Placed {
 /// A layout that is being written.
 struct Target {
     /// Holds what is not finished, and is gone at the end. On the same file system as `root`.
-    staging: tempfile::TempDir,
+    staging: Unfinished<tempfile::TempDir>,
     /// The layout itself.
     root: PathBuf,
     /// Where a new layout goes in the end; none for one that existed.
@@ -89,13 +90,15 @@ impl Target {
         if !is_new && check_layout_directory(&dir).is_err() {
             return Err(LayoutError::DirectoryInUse { path: dir });
         }
-        let staging = tempfile::Builder::new()
-            .prefix(".nixply-")
-            .tempdir_in(&staging_parent)
-            .map_err(LayoutError::file("create a directory in", &staging_parent))?;
+        let staging = Unfinished::begin(|| {
+            tempfile::Builder::new()
+                .prefix(".nixply-")
+                .tempdir_in(&staging_parent)
+        })
+        .map_err(LayoutError::file("create a directory in", &staging_parent))?;
         let target = if is_new {
             Self {
-                root: staging.path().join("layout"),
+                root: staging.thing().path().join("layout"),
                 rename_to: Some(dir),
                 staging,
                 added: Mutex::default(),
@@ -168,7 +171,11 @@ impl Target {
             return Ok(Placed::Layer(record.clone(), outcome));
         }
         observer.layer_started(layer_idx, &layer.title(), layer.weight_bytes());
-        let temporary = self.staging.path().join(format!("layer-{layer_idx}"));
+        let temporary = self
+            .staging
+            .thing()
+            .path()
+            .join(format!("layer-{layer_idx}"));
         let file = File::create_new(&temporary).map_err(LayoutError::file("create", &temporary))?;
         let mut out = StoppableFile { file, stop };
         let mut sink = LayerSink {
@@ -277,7 +284,9 @@ impl Target {
         };
         write_whole(&marker, OCI_LAYOUT_CONTENT)?;
         write_whole(&index, &new_index(entries).map_err(index_error)?)?;
-        fs::rename(&self.root, dir).map_err(LayoutError::file("create", dir))
+        self.staging
+            .finish(|_staging| fs::rename(&self.root, dir))
+            .map_err(LayoutError::file("create", dir))
     }
 }
 

@@ -33,6 +33,7 @@ mod pipeline;
 mod report;
 mod spool;
 mod tar_out;
+mod unfinished;
 
 pub use archive::{write_archive, write_docker_archive};
 pub use atomic::write_file_atomically;
@@ -41,6 +42,7 @@ pub use error::LayoutError;
 pub use names::ImageNames;
 pub use open::{ImageForm, OpenOptions, OpenedImage, open_image};
 pub use report::{LayerOutcome, WriteObserver, WriteReport, WrittenLayer};
+pub use unfinished::discard_unfinished;
 
 use std::path::PathBuf;
 

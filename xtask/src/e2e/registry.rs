@@ -3,6 +3,7 @@
 use super::World;
 use crate::command::{self, command, json, output, text};
 use crate::install;
+use crate::nixply::pushed;
 use anyhow::{Result, ensure};
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +16,7 @@ pub(super) fn digest(world: &World) -> Result<()> {
     push.arg(&world.python.closure)
         .args([&reference, "--tag", "v2", "--json", "--digest-file"])
         .arg(&digest_file);
-    let pushed = json(&mut push)?;
+    let pushed = pushed(&mut push)?;
     ensure!(
         fs::read_to_string(&digest_file)?.trim_end() == pushed["digest"],
         "--digest-file and --json differ"

@@ -4,7 +4,7 @@ use crate::environment;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
 use crate::options::{ImageOptions, NameOptions, WorkOptions};
-use crate::progress::Progress;
+use crate::progress::{Progress, Show};
 use crate::registries::RegistryOptions;
 use crate::stored::layout_error;
 use clap::ValueEnum;
@@ -14,7 +14,6 @@ use nixply_layout::{
     ImageNames, LayoutError, WriteOptions, WriteReport, write_archive, write_docker_archive,
     write_file_atomically, write_oci_dir,
 };
-use nixply_oci::Image as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -81,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     })?;
     image::check_present(&plan, &args.work, |_| false)?;
     let image = image::image(plan, &args.work)?;
-    let progress = Progress::new("writing", image.layers().len(), args.quiet);
+    let progress = Progress::new("writing", &image, Show::unless(args.quiet));
     let written = write(&image, args, to_stdout, &progress);
     progress.finish();
     let report = written.map_err(|error| layout_error(&error))?;

@@ -5,14 +5,13 @@ use crate::environment;
 use crate::error::{CliError, ExitStatus, is_broken_pipe};
 use crate::image::{self, Request};
 use crate::options::{ImageOptions, NameOptions, WorkOptions};
-use crate::progress::Progress;
+use crate::progress::{Progress, Show};
 use crate::registries::RegistryOptions;
 use crate::stored::layout_error;
 use crate::text;
 use clap::ValueEnum;
 use nixply_layer::Compression;
 use nixply_layout::write_archive;
-use nixply_oci::Image as _;
 use std::process::{Command, Stdio};
 
 /// Makes an image and streams it into Docker, Podman or containerd
@@ -95,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
                 &error,
             )
         })?;
-    let progress = Progress::new("loading", image.layers().len(), args.quiet);
+    let progress = Progress::new("loading", &image, Show::unless(args.quiet));
     let written = match child.stdin.take() {
         Some(mut stdin) => write_archive(
             &image,

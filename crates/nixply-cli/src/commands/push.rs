@@ -1,26 +1,42 @@
 //! `nixply push`: an image into a registry.
 
+mod events;
+mod observer;
+mod record_options;
+mod result;
+mod summary;
+mod targets;
+
 use crate::environment;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
+use crate::interrupt;
 use crate::local_records::Remembered;
 use crate::options::{ImageOptions, WorkOptions, count};
-use crate::progress::Progress;
+use crate::progress::{Progress, Show};
 use crate::registries::RegistryOptions;
 use crate::stored::{parse_reference, registry_error};
-use crate::text;
-use nixply_image::Plan;
+use clap::ValueEnum;
+use events::Events;
+use nixply_image::{ManifestFormat, PlannedImage};
 use nixply_layer::Compression;
 use nixply_oci::{Image as _, ImageReference};
 use nixply_registry::{
-    LayerIndexPlace, LayerOutcome, PushOptions, PushReport, RecordStore, Survey, push_surveyed,
+    Client, Interrupt, PushOptions, PushReport, RecordStore, Survey, push_surveyed,
 };
-use serde::Serialize;
+use observer::Observer;
+use record_options::RecordOptions;
+use result::PushResult;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Makes an image and pushes it to a registry, reading only what the registry lacks
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct Args {
     /// A closure file, `-`, a plan, an image specification, a store path or an installable
     image: String,
@@ -32,20 +48,38 @@ pub(crate) struct Args {
     #[command(flatten)]
     registry: RegistryOptions,
     #[command(flatten)]
+    records: RecordOptions,
+    #[command(flatten)]
     work: WorkOptions,
     /// Push under this tag, too (can be repeated)
-    #[arg(long = "tag", value_name = "TAG", help_heading = "Push options")]
+    #[arg(
+        long = "tag",
+        value_name = "TAG",
+        conflicts_with = "by_digest",
+        help_heading = "Push options"
+    )]
     tags: Vec<String>,
+    /// Move no tag: the image is found by its digest alone
+    #[arg(long, help_heading = "Push options")]
+    by_digest: bool,
+    /// The form of the manifest [default: oci]
+    #[arg(long, value_name = "FORMAT", help_heading = "Push options")]
+    manifest_format: Option<ManifestFormatName>,
     /// How many requests are under way at once [default: 8]
     #[arg(long, value_name = "N", value_parser = count, help_heading = "Push options")]
     connections: Option<usize>,
-    /// Write the image's digest to a file
-    #[arg(long, value_name = "FILE", help_heading = "Push options")]
-    digest_file: Option<PathBuf>,
-    /// Do not learn from the image under the tag which layers are there: make every layer again
+    /// Show what would be sent, and why, and change nothing
     #[arg(long, help_heading = "Push options")]
-    no_records: bool,
-    /// Print what was done as JSON
+    dry_run: bool,
+    /// Write the image's digest to a file
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "dry_run",
+        help_heading = "Push options"
+    )]
+    digest_file: Option<PathBuf>,
+    /// Print events and the result as JSON, one a line
     #[arg(long, help_heading = "Push options")]
     json: bool,
     /// Show no progress
@@ -53,27 +87,65 @@ pub(crate) struct Args {
     quiet: bool,
 }
 
-/// The result for machines.
-#[derive(Debug, Serialize)]
-struct Pushed<'a> {
-    reference: String,
-    digest: Option<String>,
-    tags: &'a [String],
-    layers: Vec<Layer<'a>>,
-    uploaded_bytes: u64,
-    already_there_bytes: u64,
+/// The forms of a manifest by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ManifestFormatName {
+    /// OCI's image manifest
+    Oci,
+    /// Docker's image manifest version 2, schema 2; with gzip only
+    Docker,
 }
 
-#[derive(Debug, Serialize)]
-struct Layer<'a> {
-    digest: String,
-    diff_id: String,
-    size_bytes: u64,
-    title: &'a str,
-    outcome: &'static str,
+impl From<ManifestFormatName> for ManifestFormat {
+    fn from(name: ManifestFormatName) -> Self {
+        match name {
+            ManifestFormatName::Oci => Self::Oci,
+            ManifestFormatName::Docker => Self::Docker,
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
+    let start = Instant::now();
+    let push = prepare(args)?;
+    if let Some(file) = &args.digest_file {
+        check_directory_of(file)?;
+    }
+    let events = args.json.then(Events::default);
+    let report = push.run(args, events.as_ref());
+    if let (Some(events), Err(error)) = (&events, &report) {
+        events.error(error);
+    }
+    let report = report?;
+    if let Some(file) = &args.digest_file {
+        write_digest(file, &report)?;
+    }
+    if let Some(events) = events {
+        let target = &push.targets[0];
+        let result = PushResult::new(target, &report, args.dry_run, start.elapsed());
+        events.result(&result);
+        return events.finish();
+    }
+    let text = if args.dry_run {
+        summary::describe_dry_run(&push.targets, &report)
+    } else {
+        summary::describe(&push.targets, &report, start.elapsed())
+    };
+    std::io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .map_err(|error| output(&error))
+}
+
+/// A push that can begin.
+struct Push {
+    image: PlannedImage,
+    targets: Vec<ImageReference>,
+    client: Client,
+    verbose: bool,
+}
+
+fn prepare(args: &Args) -> Result<Push, CliError> {
     let reference = parse_reference(&args.reference)?;
     if reference.digest().is_some() {
         return Err(CliError::new(
@@ -81,6 +153,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             format!("`{reference}` names a digest, which follows from the image: expected a tag"),
         ));
     }
+    args.records.reuse_from()?;
     let target = format!("docker://{reference}");
     let images = [&target, &args.image, args.options.plan.prior()];
     let registries = args.registry.registries(&images)?;
@@ -91,49 +164,97 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         default_compression: Compression::default(),
         registries: &registries,
     })?;
-    let targets = targets(&reference, &args.tags, &plan)?;
-    if let Some(file) = &args.digest_file {
-        check_directory_of(file)?;
+    let targets = targets::targets(&reference, &args.tags, args.by_digest, &plan)?;
+    let mut image = image::image(plan, &args.work)?;
+    if let Some(format) = args.manifest_format {
+        image = image
+            .with_manifest_format(format.into())
+            .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))?;
     }
-    let remembered = (!args.no_records).then(Remembered::open).flatten();
-    let mut options = PushOptions::for_jobs(args.work.jobs());
-    options.records = remembered
-        .as_ref()
-        .map(|records| records as &dyn RecordStore);
-    options.spool_dir = Some(environment::temporary_dir());
-    options.read_tags = !args.no_records;
-    if args.no_records {
-        options.layer_index = LayerIndexPlace::Off;
+    Ok(Push {
+        image,
+        targets,
+        client: registries.client(args.connections)?,
+        verbose: registries.verbose,
+    })
+}
+
+impl Push {
+    fn run(&self, args: &Args, events: Option<&Events>) -> Result<PushReport, CliError> {
+        let remembered = args
+            .records
+            .uses_this_machine()
+            .then(|| Remembered::open(self.verbose))
+            .flatten();
+        let stop = Interrupt::default();
+        let mut options = PushOptions::for_jobs(args.work.jobs());
+        options.records = remembered
+            .as_ref()
+            .map(|records| records as &dyn RecordStore);
+        options.spool_dir = Some(environment::temporary_dir());
+        options.dry_run = args.dry_run;
+        options.interrupt = stop.clone();
+        args.records.apply(&mut options)?;
+        if let Some(events) = events {
+            events.start(&self.targets, self.image.layers().len(), args.dry_run);
+        }
+        let show = match events {
+            _ if args.quiet || args.dry_run => Show::Nothing,
+            Some(_) => Show::Drawn,
+            None => Show::All,
+        };
+        let progress = Progress::new("pushing", &self.image, show);
+        let observer = Observer {
+            progress: &progress,
+            events,
+            verbose: self.verbose,
+            quiet: args.quiet,
+        };
+        let pushed = interrupt::stopping(
+            move || stop.throw(),
+            || self.push(args, &options, &observer),
+        );
+        progress.finish();
+        if let Some(remembered) = &remembered
+            && self.verbose
+        {
+            remembered.tell_trouble();
+        }
+        pushed.map_err(interrupt::or)
     }
-    let client = registries.client(args.connections)?;
-    let image = image::image(plan, &args.work)?;
-    let progress = Progress::new("pushing", image.layers().len(), args.quiet);
-    let survey = Survey::take(&client, &image, &targets, &options, &progress)
-        .map_err(|error| registry_error(&error))?;
-    image::check_present(image.plan(), &args.work, |layer_idx| {
-        survey.known(layer_idx).is_some()
-    })?;
-    let report = push_surveyed(&client, &image, &targets, &survey, &options, &progress);
-    progress.finish();
-    let report = report.map_err(|error| registry_error(&error))?;
-    if let Some(file) = &args.digest_file {
-        let digest = report.manifest_digest.map(|digest| digest.to_string());
-        let digest = digest.unwrap_or_default();
-        nixply_layout::write_file_atomically(file, |out| {
-            out.write_all(digest.as_bytes())
-                .map_err(nixply_layout::LayoutError::Output)
-        })
-        .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
+
+    fn push(
+        &self,
+        args: &Args,
+        options: &PushOptions<'_>,
+        observer: &Observer<'_>,
+    ) -> Result<PushReport, CliError> {
+        let Self {
+            image,
+            targets,
+            client,
+            ..
+        } = self;
+        let survey = Survey::take(client, image, targets, options, observer)
+            .map_err(|error| registry_error(&error))?;
+        if !options.dry_run {
+            image::check_present(image.plan(), &args.work, |layer_idx| {
+                survey.known(layer_idx).is_some()
+            })?;
+        }
+        push_surveyed(client, image, targets, &survey, options, observer)
+            .map_err(|error| registry_error(&error))
     }
-    let text = if args.json {
-        json(&targets[0], &report)?
-    } else {
-        describe(&targets, &report)
-    };
-    std::io::stdout()
-        .lock()
-        .write_all(text.as_bytes())
-        .map_err(|error| output(&error))
+}
+
+fn write_digest(file: &Path, report: &PushReport) -> Result<(), CliError> {
+    let digest = report.manifest_digest.map(|digest| digest.to_string());
+    let digest = digest.unwrap_or_default();
+    nixply_layout::write_file_atomically(file, |out| {
+        out.write_all(digest.as_bytes())
+            .map_err(nixply_layout::LayoutError::Output)
+    })
+    .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))
 }
 
 /// A digest that cannot be written would be lost after the push: better to know before.
@@ -153,78 +274,17 @@ fn check_directory_of(file: &Path) -> Result<(), CliError> {
     }
 }
 
-/// The tags in order: the reference's own, then those of `--tag`; else the plan's, else `latest`.
-fn targets(
-    reference: &ImageReference,
-    tags: &[String],
-    plan: &Plan,
-) -> Result<Vec<ImageReference>, CliError> {
-    let mut all: Vec<&str> = reference.tag().into_iter().collect();
-    all.extend(tags.iter().map(String::as_str));
-    if all.is_empty() {
-        all.push(plan.tag.as_deref().unwrap_or("latest"));
-    }
-    let mut targets: Vec<ImageReference> = Vec::with_capacity(all.len());
-    for tag in all {
-        let target = reference
-            .with_tag(tag)
-            .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))?;
-        if !targets.contains(&target) {
-            targets.push(target);
+/// An error and its causes in one line, for what goes on all the same.
+fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
         }
+        source = cause.source();
     }
-    Ok(targets)
-}
-
-fn json(reference: &ImageReference, report: &PushReport) -> Result<String, CliError> {
-    let pushed = Pushed {
-        reference: reference.to_string(),
-        digest: report.manifest_digest.map(|digest| digest.to_string()),
-        tags: &report.tags,
-        layers: report
-            .layers
-            .iter()
-            .filter_map(|layer| {
-                let record = layer.record.as_ref()?;
-                Some(Layer {
-                    digest: record.digest.to_string(),
-                    diff_id: record.diff_id.to_string(),
-                    size_bytes: record.size_bytes,
-                    title: &layer.title,
-                    outcome: match layer.outcome {
-                        LayerOutcome::Uploaded { .. } => "uploaded",
-                        LayerOutcome::Mounted { .. } => "mounted",
-                        _ => "present",
-                    },
-                })
-            })
-            .collect(),
-        uploaded_bytes: report.layer_bytes_sent(),
-        already_there_bytes: report.layer_bytes_not_sent(),
-    };
-    let text = serde_json::to_string_pretty(&pushed)
-        .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
-    Ok(text + "\n")
-}
-
-fn describe(targets: &[ImageReference], report: &PushReport) -> String {
-    let uploaded = report
-        .layers
-        .iter()
-        .filter(|layer| matches!(layer.outcome, LayerOutcome::Uploaded { .. }))
-        .count();
-    let there = report.layers.len() - uploaded;
-    let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
-    format!(
-        "{}\n  digest         {}\n  uploaded       {}, {}\n  already there  {}, {}\n",
-        names.join("\n"),
-        report
-            .manifest_digest
-            .map(|digest| digest.to_string())
-            .unwrap_or_default(),
-        text::count(uploaded, "layer"),
-        text::size(report.layer_bytes_sent()),
-        text::count(there, "layer"),
-        text::size(report.layer_bytes_not_sent()),
-    )
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

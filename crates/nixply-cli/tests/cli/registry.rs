@@ -13,6 +13,7 @@ const OPTIONS: [&str; 5] = [
     "linux/amd64",
 ];
 
+/// The last line of `--json`.
 fn push_json(sandbox: &Sandbox, reference: &str, more: &[&str]) -> Value {
     let arguments = [
         &["push", "closure.json", reference, "--json"][..],
@@ -20,7 +21,8 @@ fn push_json(sandbox: &Sandbox, reference: &str, more: &[&str]) -> Value {
         more,
     ]
     .concat();
-    serde_json::from_str(&sandbox.stdout(&arguments)).unwrap()
+    let printed = sandbox.stdout(&arguments);
+    serde_json::from_str(printed.lines().last().unwrap()).unwrap()
 }
 
 #[test]
@@ -31,7 +33,7 @@ fn a_push_sends_what_lacks_and_a_second_one_nothing() {
     let sandbox = Sandbox::new();
     let reference = format!("{}/team/app:v1", registry.host());
     let first = push_json(&sandbox, &reference, &["--digest-file", "digest"]);
-    assert_eq!(first["already_there_bytes"], 0);
+    assert_eq!(first["layer_bytes_not_sent"], 0);
     assert_eq!(first["layers"].as_array().unwrap().len(), 3);
     assert_eq!(
         fs::read_to_string(sandbox.path("digest")).unwrap(),
@@ -44,7 +46,7 @@ fn a_push_sends_what_lacks_and_a_second_one_nothing() {
     // Nothing is read when nothing changed: the store may even be gone.
     fs::rename(sandbox.store(), sandbox.path("gone")).unwrap();
     let second = push_json(&sandbox, &reference, &["--tag", "latest"]);
-    assert_eq!(second["uploaded_bytes"], 0);
+    assert_eq!(second["layer_bytes_sent"], 0);
     assert_eq!(second["digest"], first["digest"]);
     assert_eq!(second["tags"], serde_json::json!(["v1", "latest"]));
     // A new tag for every commit learns from the one that stays.
@@ -53,7 +55,7 @@ fn a_push_sends_what_lacks_and_a_second_one_nothing() {
         &format!("{}/team/app:commit-2", registry.host()),
         &["--tag", "latest"],
     );
-    assert_eq!(third["uploaded_bytes"], 0);
+    assert_eq!(third["layer_bytes_sent"], 0);
     let latest = sandbox.stdout(&[
         "inspect",
         &format!("docker://{}/team/app:latest", registry.host()),

@@ -60,6 +60,20 @@ impl Sandbox {
         sandbox
     }
 
+    /// Makes one store path so large that making its layer takes seconds; on the disk it takes nothing.
+    pub(crate) fn grow(&self, size_bytes: u64) {
+        let file = self.store().join(LIBC).join("lib/libc.so");
+        let file = fs::File::options().write(true).open(file).unwrap();
+        file.set_len(size_bytes).unwrap();
+    }
+
+    /// The names in the folder that begin like this.
+    pub(crate) fn names(&self, prefix: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(prefix)).collect()
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

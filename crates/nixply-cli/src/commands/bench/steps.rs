@@ -17,7 +17,7 @@ impl Steps {
     pub(crate) fn new(verb: &'static str, steps: usize, quiet: bool) -> Self {
         Self {
             start: Instant::now(),
-            bar: bar(verb, steps, "", quiet),
+            bar: bar(verb, steps, quiet),
         }
     }
 
