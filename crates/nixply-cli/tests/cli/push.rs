@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ fn redacted(sandbox: &Sandbox, registry: &str, arguments: &[&str]) -> String {
             ("\"bytes_sent\":", ","),
             ("\"bytes_received\":", ","),
             ("  time     ", ""),
+            (" not sent, ", " sent in "),
             ("layer ", "/"),
             (" sent in ", " request"),
             (" in ", ": "),
@@ -187,12 +189,11 @@ fn a_push_that_fails_ends_its_json_with_the_error() {
 
 #[test]
 fn requests_are_shown_and_why_they_are_made_again() {
+    static ASKED: AtomicBool = AtomicBool::new(false);
     let registry = RecordingRegistry::start_with(|request| {
         // The first question of a push is for the tag.
         let is_first = request.path.ends_with("/manifests/v1") && request.method == "GET";
-        static ASKED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-        (is_first && !ASKED.swap(true, std::sync::atomic::Ordering::SeqCst))
-            .then(|| Answer::status(503))
+        (is_first && !ASKED.swap(true, Ordering::SeqCst)).then(|| Answer::status(503))
     });
     let sandbox = Sandbox::new();
     let reference = format!("{}/team/app:v1", registry.host());
