@@ -175,7 +175,7 @@ fn prepare(args: &Args) -> Result<Push, CliError> {
         image,
         targets,
         client: registries.client(args.connections)?,
-        verbose: registries.verbose,
+        verbose: registries.is_verbose(),
     })
 }
 

@@ -206,11 +206,11 @@ fn requests_are_shown_and_why_they_are_made_again() {
             .any(|line| line.starts_with(start) && line.contains(end))
     };
     let url = format!("http://{}/v2/team/app/manifests/v1", registry.host());
-    assert!(has(&format!("GET {url}: 503 in "), " ms"), "{stderr}");
-    assert!(has("again in ", "after 1 failure: "), "{stderr}");
-    assert!(has(&format!("GET {url}: 404 in "), " ms"), "{stderr}");
-    assert!(has("POST ", "/blobs/uploads/: 202 in "), "{stderr}");
-    assert!(has(&format!("PUT {url}: 201 in "), " ms"), "{stderr}");
+    assert!(has(&format!("GET {url}: 503 after "), " ms"), "{stderr}");
+    assert!(has("failure 1, again in ", "503"), "{stderr}");
+    assert!(has(&format!("GET {url}: 404 after "), " ms"), "{stderr}");
+    assert!(has("POST ", "/blobs/uploads/: 202 after "), "{stderr}");
+    assert!(has(&format!("PUT {url}: 201 after "), " ms"), "{stderr}");
     assert!(!stderr.contains('?'), "queries may be signatures: {stderr}");
 }
 
