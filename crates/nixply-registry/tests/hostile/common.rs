@@ -1,6 +1,7 @@
 //! Images to push, clients that are impatient, and what has to hold afterwards.
 
-use nixply_oci::{Digest, ImageReference, ImageSource as _};
+use crate::memory_records::MemoryRecords;
+use nixply_oci::{Digest, ImageReference, ImageSource as _, LayerKey};
 use nixply_registry::{
     Client, ClientOptions, Credentials, FixedKeychain, PushOptions, PushReport, RegistryError,
     RegistryImage, SilentObserver, push,
@@ -18,12 +19,19 @@ const CASES_AT_ONCE: usize = 16;
 
 /// A layer that is held in memory until its digest is known.
 pub(crate) fn small_layer(seed: u64) -> TestLayer {
-    TestLayer::noise(seed, 40_000 + usize::try_from(seed % 100).unwrap())
+    keyed(
+        TestLayer::noise(seed, 40_000 + usize::try_from(seed % 100).unwrap()),
+        seed,
+    )
 }
 
 /// A layer that is sent before its digest is known: more than [`options`] let a layer hold.
 pub(crate) fn large_layer(seed: u64) -> TestLayer {
-    TestLayer::noise(seed, (1 << 20) + 77)
+    keyed(TestLayer::noise(seed, (1 << 20) + 77), seed)
+}
+
+fn keyed(layer: TestLayer, seed: u64) -> TestLayer {
+    layer.with_key(LayerKey::of(&seed.to_le_bytes()))
 }
 
 /// Two makers, and little memory.
@@ -75,9 +83,27 @@ pub(crate) fn push_by(
     name: &str,
     layers: &[TestLayer],
 ) -> Result<PushReport, RegistryError> {
+    push_with(client, host, name, layers, &options())
+}
+
+pub(crate) fn push_with(
+    client: &Client,
+    host: &str,
+    name: &str,
+    layers: &[TestLayer],
+    options: &PushOptions<'_>,
+) -> Result<PushReport, RegistryError> {
     let image = TestImage::new(layers.to_vec());
     let targets = [reference(host, name)];
-    push(client, &image, &targets, &options(), &SilentObserver)
+    push(client, &image, &targets, options, &SilentObserver)
+}
+
+/// [`options`] with what a machine remembers.
+pub(crate) fn remembering(records: &MemoryRecords) -> PushOptions<'_> {
+    PushOptions {
+        records: Some(records),
+        ..options()
+    }
 }
 
 /// The image under a name has these layers, byte for byte.

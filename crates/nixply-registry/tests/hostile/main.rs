@@ -6,9 +6,13 @@
 )]
 
 mod common;
+mod deaths;
 mod every_fault;
 mod kinds;
 mod lies;
+#[path = "../push/memory_records.rs"]
+mod memory_records;
+mod mounts;
 mod networks;
 mod random_faults;
 mod tokens;

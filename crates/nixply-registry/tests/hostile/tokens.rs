@@ -3,7 +3,7 @@
 use crate::common::{
     assert_stored, client_as, client_options, large_layer, message, push_by, small_layer,
 };
-use nixply_registry::Credentials;
+use nixply_registry::{Client, Credentials};
 use nixply_testkit::images::TestLayer;
 use nixply_testkit::registry::{
     Answer, Fault, FaultProxy, Phase, RegistryKind, RegistrySetup, Rule, TEST_PASSWORD,
@@ -17,6 +17,11 @@ fn user() -> Credentials {
         username: TEST_USER.to_owned(),
         password: TEST_PASSWORD.to_owned(),
     }
+}
+
+/// A client for the one user there is.
+pub(crate) fn client() -> Client {
+    client_as(user(), client_options())
 }
 
 fn layers() -> Vec<TestLayer> {
@@ -109,7 +114,7 @@ fn a_401_in_the_middle_is_answered_with_a_new_token() {
             let n_before = u32::from(phase != Phase::ManifestPut);
             let rule = Rule::on(phase, fault).after(n_before).times(1);
             let proxy = FaultProxy::start(registry.host(), vec![rule]);
-            let client = client_as(user(), client_options());
+            let client = client();
             let name = format!("middle/{phase:?}/{way}:x").to_lowercase();
             let result = push_by(&client, &proxy.host(), &name, &layers());
             if let Err(error) = result {

@@ -1,9 +1,9 @@
 //! What records spare a push, and what becomes of wrong ones.
 
 use crate::common::{
-    Events, MemoryRecords, anonymous, keyed_layer, large_layer, options, reference, small_layer,
-    uploads,
+    Events, anonymous, keyed_layer, large_layer, options, reference, small_layer, uploads,
 };
+use crate::memory_records::MemoryRecords;
 use nixply_oci::{
     DiffId, ImageReference, Layer as _, LayerDigest, LayerKey, LayerRecord, RepositoryName,
 };
