@@ -8,20 +8,15 @@
 //! not known ──────────────────────────────────────────────────────────────────────┴─> make, send ──> uploaded
 //! ```
 
-use super::{Made, Makers, Purpose};
-use crate::buffer::StreamedLayer;
-use crate::host::UploadMethod;
+use super::{Group, Makers, Settled};
 use crate::outgoing::SentBytes;
 use crate::repository::{FoundBlob, Mount, Repository};
-use crate::stream_upload::{Resume, StreamFailure};
 use crate::upload::UploadSession;
 use crate::{
     KnownLayer, LayerOutcome, PushEvent, PushObserver, PushOptions, RecordSource, RegistryError,
     Subject,
 };
-use bytes::Bytes;
-use nixply_oci::{Image, LayerDigest, LayerKey, LayerRecord, MediaType, RepositoryName};
-use std::cmp::Reverse;
+use nixply_oci::{Image, LayerDigest, LayerRecord, RepositoryName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
@@ -30,84 +25,31 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
 /// try helps where the first has lost it, more cost more than they find.
 const MOUNT_TRIES: usize = 2;
 
-/// How often a layer that is sent while it is made is begun or gone on with. Every attempt that fails has used the
-/// client's own attempts up, or was cut off in the middle of a body.
-const STREAM_ATTEMPTS: u32 = 8;
-
-/// Layers of an image that have the same key: made once, sent once.
-#[derive(Debug)]
-pub(crate) struct Group {
-    /// The layers, by index; never empty.
-    pub(crate) layers: Vec<usize>,
-    weight_bytes: u64,
-}
-
-impl Group {
-    /// The layer that is made for all of them.
-    pub(crate) fn first(&self) -> usize {
-        self.layers[0]
-    }
-
-    /// Groups an image's layers, biggest first, and by index where sizes are the same.
-    pub(crate) fn of_image(image: &dyn Image) -> Vec<Self> {
-        #[derive(PartialEq, Eq, PartialOrd, Ord)]
-        enum Same {
-            Key(LayerKey, MediaType),
-            Nothing(usize),
-        }
-        let mut groups: BTreeMap<Same, Self> = BTreeMap::new();
-        for (layer_idx, layer) in image.layers().iter().enumerate() {
-            let same = match layer.key() {
-                Some(key) => Same::Key(key, layer.media_type()),
-                None => Same::Nothing(layer_idx),
-            };
-            let group = groups.entry(same).or_insert_with(|| Self {
-                layers: Vec::new(),
-                weight_bytes: layer.weight_bytes(),
-            });
-            group.layers.push(layer_idx);
-        }
-        let mut groups: Vec<Self> = groups.into_values().collect();
-        groups.sort_by_key(|group| (Reverse(group.weight_bytes), group.first()));
-        groups
-    }
-}
-
-/// What became of a group.
-#[derive(Debug, Clone)]
-pub(crate) struct Settled {
-    /// What its layers are; `None` only in a dry run.
-    pub(crate) record: Option<LayerRecord>,
-    pub(crate) outcome: LayerOutcome,
-    pub(crate) source: RecordSource,
-    pub(crate) times_made: u32,
-}
-
 /// What the futures of one push share.
 pub(crate) struct Engine<'a> {
-    image: &'a dyn Image,
-    options: &'a PushOptions<'a>,
-    observer: &'a dyn PushObserver,
-    repository: &'a Repository,
-    name: RepositoryName,
-    makers: &'a Makers<'a>,
+    pub(super) image: &'a dyn Image,
+    pub(super) options: &'a PushOptions<'a>,
+    pub(super) observer: &'a dyn PushObserver,
+    pub(super) repository: &'a Repository,
+    pub(super) name: RepositoryName,
+    pub(super) makers: &'a Makers<'a>,
     /// One permit for every layer that may have bytes in memory.
-    in_memory: Semaphore,
+    pub(super) in_memory: Semaphore,
     /// A lock for every blob, true once the repository has it.
-    blobs: Mutex<BTreeMap<LayerDigest, Arc<AsyncMutex<bool>>>>,
+    pub(super) blobs: Mutex<BTreeMap<LayerDigest, Arc<AsyncMutex<bool>>>>,
 }
 
 /// What is done for one group.
-struct Work<'e> {
-    engine: &'e Engine<'e>,
-    group: &'e Group,
-    subject: Subject,
-    sent: SentBytes,
-    times_made: u32,
+pub(super) struct Work<'e> {
+    pub(super) engine: &'e Engine<'e>,
+    pub(super) group: &'e Group,
+    pub(super) subject: Subject,
+    pub(super) sent: SentBytes,
+    pub(super) times_made: u32,
     /// Digests that the repository was asked for, and does not have.
-    absent: BTreeSet<LayerDigest>,
+    pub(super) absent: BTreeSet<LayerDigest>,
     /// The registry has lost the layer although it said that it had it.
-    is_lost: bool,
+    pub(super) is_lost: bool,
 }
 
 impl<'a> Engine<'a> {
@@ -208,19 +150,9 @@ impl<'a> Engine<'a> {
         blobs.retain(|digest, _| !lost.contains(digest));
     }
 
-    fn blob(&self, digest: LayerDigest) -> Arc<AsyncMutex<bool>> {
+    pub(super) fn blob(&self, digest: LayerDigest) -> Arc<AsyncMutex<bool>> {
         let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(blobs.entry(digest).or_default())
-    }
-}
-
-impl Settled {
-    /// The outcome of the layer at a position of the group: only the first one's bytes went over the wire.
-    pub(crate) fn outcome_at(&self, position: usize) -> &LayerOutcome {
-        match (position, &self.outcome) {
-            (1.., LayerOutcome::Uploaded { .. }) => &LayerOutcome::Present,
-            (_, outcome) => outcome,
-        }
     }
 }
 
@@ -290,7 +222,10 @@ impl Work<'_> {
     }
 
     /// Asks whether the repository has a blob, once.
-    async fn look_for(&mut self, record: &LayerRecord) -> Result<FoundBlob, RegistryError> {
+    pub(super) async fn look_for(
+        &mut self,
+        record: &LayerRecord,
+    ) -> Result<FoundBlob, RegistryError> {
         if self.absent.contains(&record.digest) {
             return Ok(FoundBlob::Nothing);
         }
@@ -347,184 +282,14 @@ impl Work<'_> {
         Ok(Mounted::Not(session))
     }
 
-    /// Makes the layer and sends it, as often as it takes.
-    async fn make_and_send(
-        &mut self,
-        known: Option<&KnownLayer>,
-        mut session: Option<UploadSession>,
-    ) -> Result<Settled, RegistryError> {
-        let engine = self.engine;
-        let layer_idx = self.group.first();
-        // Never closed.
-        let _permit = engine.in_memory.acquire().await;
-        let mut expected = known.map(|known| known.record.clone());
-        let mut resume = None;
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let method = engine.repository.upload_method();
-            let purpose = match (&expected, method) {
-                (None, UploadMethod::Whole) => Purpose::Keep,
-                _ => Purpose::Send {
-                    skip_bytes: resume
-                        .as_ref()
-                        .map_or(0, |resume: &Resume| resume.offset_bytes()),
-                },
-            };
-            self.times_made += 1;
-            match engine
-                .makers
-                .make(layer_idx, purpose, expected.clone())
-                .await?
-            {
-                Made::InMemory(record, segments) => {
-                    self.check_record(known, &record);
-                    return self.send_segments(record, segments, session).await;
-                }
-                Made::Spooled(record, file) => {
-                    return self.send_file(record, &file).await;
-                }
-                Made::Learnt(record) => {
-                    // No room for its bytes, but now its digest is known: the second time they are sent on.
-                    expected = Some(record);
-                }
-                Made::Streaming(stream) => {
-                    let failure = match self
-                        .send_stream(stream, expected.as_ref(), session.take(), resume.take())
-                        .await
-                    {
-                        Ok(settled) => return Ok(settled),
-                        Err(failure) => failure,
-                    };
-                    if let Some(error) = engine.makers.take_failure() {
-                        return Err(error);
-                    }
-                    if engine.makers.take_surprise(layer_idx).is_some() {
-                        if let Some(known) = known {
-                            self.record_is_wrong(&known.source);
-                        }
-                        expected = None;
-                        continue;
-                    }
-                    let error = match failure {
-                        StreamFailure::Fatal(error) => return Err(error),
-                        StreamFailure::MethodRefused { error } => {
-                            if let Some(records) = engine.options.records {
-                                let method = engine.repository.upload_method().text();
-                                records.remember_upload_method(engine.name.host(), method);
-                            }
-                            error
-                        }
-                        StreamFailure::Interrupted { resume: at, error } => {
-                            resume = Some(at);
-                            error
-                        }
-                    };
-                    if attempt >= STREAM_ATTEMPTS {
-                        return Err(error);
-                    }
-                    engine.observer.event(&PushEvent::LayerRestarted {
-                        layer_idx,
-                        title: &engine.image.layers()[layer_idx].title(),
-                        resumed_at_bytes: resume.as_ref().map_or(0, Resume::offset_bytes),
-                        error: &error,
-                    });
-                }
-            }
-        }
-    }
-
-    async fn send_segments(
-        &mut self,
-        record: LayerRecord,
-        segments: Vec<Bytes>,
-        session: Option<UploadSession>,
-    ) -> Result<Settled, RegistryError> {
-        self.name_digest(&record);
-        let blob = self.engine.blob(record.digest);
-        let mut is_there = blob.lock().await;
-        if *is_there || self.look_for(&record).await? == FoundBlob::Whole {
-            *is_there = true;
-            return Ok(self.settled(Some(record), LayerOutcome::Present, RecordSource::Made));
-        }
-        let digest = record.digest.into();
-        let repository = self.engine.repository;
-        repository
-            .upload(digest, segments, session, &self.subject, &self.sent)
-            .await?;
-        *is_there = true;
-        Ok(self.settled(
-            Some(record),
-            LayerOutcome::Uploaded { bytes: 0 },
-            RecordSource::Made,
-        ))
-    }
-
-    async fn send_file(
-        &mut self,
-        record: LayerRecord,
-        file: &super::SpooledLayer,
-    ) -> Result<Settled, RegistryError> {
-        self.name_digest(&record);
-        let blob = self.engine.blob(record.digest);
-        let mut is_there = blob.lock().await;
-        if *is_there || self.look_for(&record).await? == FoundBlob::Whole {
-            *is_there = true;
-            return Ok(self.settled(Some(record), LayerOutcome::Present, RecordSource::Made));
-        }
-        let digest = record.digest.into();
-        let open = file.open().map_err(RegistryError::Spool)?;
-        self.engine
-            .repository
-            .upload_file(digest, record.size_bytes, open, &self.subject, &self.sent)
-            .await?;
-        *is_there = true;
-        Ok(self.settled(
-            Some(record),
-            LayerOutcome::Uploaded { bytes: 0 },
-            RecordSource::Made,
-        ))
-    }
-
-    async fn send_stream(
-        &mut self,
-        stream: StreamedLayer,
-        expected: Option<&LayerRecord>,
-        session: Option<UploadSession>,
-        resume: Option<Resume>,
-    ) -> Result<Settled, StreamFailure> {
-        let repository = self.engine.repository;
-        let record = match expected {
-            // With digest and size at hand, one request with a length does, which every registry takes.
-            Some(record) => {
-                repository
-                    .upload_known(record, stream, session, resume, &self.subject, &self.sent)
-                    .await?;
-                record.clone()
-            }
-            None => {
-                repository
-                    .upload_stream(stream, resume, &self.subject, &self.sent)
-                    .await?
-            }
-        };
-        self.name_digest(&record);
-        *self.engine.blob(record.digest).lock().await = true;
-        Ok(self.settled(
-            Some(record),
-            LayerOutcome::Uploaded { bytes: 0 },
-            RecordSource::Made,
-        ))
-    }
-
     /// Tells if a record is not what was made.
-    fn check_record(&self, known: Option<&KnownLayer>, made: &LayerRecord) {
+    pub(super) fn check_record(&self, known: Option<&KnownLayer>, made: &LayerRecord) {
         if let Some(known) = known.filter(|known| known.record != *made) {
             self.record_is_wrong(&known.source);
         }
     }
 
-    fn record_is_wrong(&self, source: &RecordSource) {
+    pub(super) fn record_is_wrong(&self, source: &RecordSource) {
         let layer_idx = self.group.first();
         let layer = &self.engine.image.layers()[layer_idx];
         if let (Some(records), Some(key)) = (self.engine.options.records, layer.key()) {
@@ -537,13 +302,13 @@ impl Work<'_> {
         });
     }
 
-    fn name_digest(&mut self, record: &LayerRecord) {
+    pub(super) fn name_digest(&mut self, record: &LayerRecord) {
         if let Subject::Layer { digest, .. } = &mut self.subject {
             *digest = Some(record.digest);
         }
     }
 
-    fn settled(
+    pub(super) fn settled(
         &self,
         record: Option<LayerRecord>,
         outcome: LayerOutcome,
