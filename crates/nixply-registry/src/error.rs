@@ -358,7 +358,9 @@ impl RegistryError {
 }
 
 const TLS_HINT: &str = "the registry speaks no TLS or has a certificate that the system does not trust: \
-    add its authority to SSL_CERT_FILE, or use --insecure";
+    name its authority with --ca-cert or SSL_CERT_FILE, or use --insecure";
+
+const CLIENT_CERTIFICATE_HINT: &str = "the registry broke off the agreement on TLS: if it wants to see a certificate, name one with --client-cert";
 
 /// How often something was tried, where that was more than once.
 pub(crate) fn tried(tries: u32) -> String {
@@ -369,8 +371,10 @@ pub(crate) fn tried(tries: u32) -> String {
 }
 
 fn transport_hint(source: &(dyn Error + 'static)) -> Option<&'static str> {
-    if tls_error(source).is_some() {
-        return Some(TLS_HINT);
+    match tls_error(source) {
+        Some(rustls::Error::AlertReceived(_)) => return Some(CLIENT_CERTIFICATE_HINT),
+        Some(_) => return Some(TLS_HINT),
+        None => {}
     }
     let is_refused = causes(source).any(|cause| {
         let io = cause.downcast_ref::<io::Error>();
@@ -410,6 +414,9 @@ mod tests {
         // The depth at which it comes from the HTTP client.
         let nested = io::Error::other(io::Error::other(bad_certificate));
         assert_eq!(transport_hint(&nested), Some(TLS_HINT));
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        let nested = io::Error::other(io::Error::other(alert));
+        assert_eq!(transport_hint(&nested), Some(CLIENT_CERTIFICATE_HINT));
         let refused = io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused));
         assert!(
             transport_hint(&refused)

@@ -354,6 +354,8 @@ impl Repository {
                 }
                 // It does speak TLS, and its certificate is the trouble.
                 Err(failure) if failure.error.is_certificate() => return Err(failure),
+                // Nor is this a matter of the way: a file with certificates is none, for example.
+                Err(failure) if !failure.error.is_network_or_registry() => return Err(failure),
                 Err(_) => {}
             }
         }

@@ -15,6 +15,7 @@ mod fleet;
 mod help;
 mod images;
 mod login;
+mod network;
 mod plan;
 mod push;
 mod registry;
