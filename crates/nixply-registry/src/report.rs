@@ -87,6 +87,13 @@ pub enum PushEvent<'a> {
         /// About how many bytes are read for it.
         weight_bytes: u64,
     },
+    /// Bytes of a layer were made, as many as are sent for them.
+    BytesMade {
+        /// Which layer.
+        layer_idx: usize,
+        /// How many since the last such event of this layer. The last few are told by [`PushEvent::LayerMade`] alone.
+        bytes: u64,
+    },
     /// A layer was made and waits for the network or goes out meanwhile.
     LayerMade {
         /// Which layer.

@@ -103,6 +103,14 @@ impl PushObserver for Progress {
             PushEvent::LayerStarted {
                 layer_idx, title, ..
             } => self.started(*layer_idx, title),
+            PushEvent::BytesMade { layer_idx, bytes } => {
+                self.update(|model| model.made_bytes(*layer_idx, *bytes));
+            }
+            PushEvent::LayerRestarted {
+                layer_idx,
+                resumed_at_bytes,
+                ..
+            } => self.update(|model| model.restarted(*layer_idx, *resumed_at_bytes)),
             PushEvent::LayerMade {
                 layer_idx,
                 size_bytes,

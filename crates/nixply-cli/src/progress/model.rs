@@ -74,10 +74,21 @@ impl Model {
     pub(crate) fn started(&mut self, layer_idx: usize, title: &str) {
         if let Some(layer) = self.layers.get_mut(layer_idx) {
             short_title(title).clone_into(&mut layer.title);
+            if layer.phase != Phase::Making {
+                layer.sent_bytes = 0;
+            }
             layer.phase = Phase::Making;
             layer.made_bytes = 0;
-            layer.sent_bytes = 0;
             layer.meter = Meter::default();
+        }
+    }
+
+    /// Sending a layer broke off; it is made once more and sent from here on.
+    pub(crate) fn restarted(&mut self, layer_idx: usize, resumed_at_bytes: u64) {
+        if let Some(layer) = self.layers.get_mut(layer_idx) {
+            layer.phase = Phase::Making;
+            layer.made_bytes = 0;
+            layer.sent_bytes = resumed_at_bytes;
         }
     }
 
@@ -313,6 +324,23 @@ mod tests {
         assert_eq!(model.lines(seconds(0))[0], "  making  0 B  root files");
         model.made(0, MIB);
         assert_eq!(model.lines(seconds(1))[0], "  waiting 1.0 MiB  root files");
+    }
+
+    #[test]
+    fn a_layer_that_broke_off_goes_on() {
+        let mut model = Model::new("pushing", &[100 * MIB]);
+        model.started(0, TITLE);
+        model.sent_bytes(0, 30 * MIB);
+        model.restarted(0, 20 * MIB);
+        model.started(0, TITLE);
+        model.made_bytes(0, 5 * MIB);
+        model.sent_bytes(0, MIB);
+        let line = "  sending 21.0 MiB  app-1.0 and 2 more";
+        assert_eq!(model.lines(seconds(0))[0], line);
+        model.done(0, 40 * MIB, false);
+        model.started(0, TITLE);
+        let line = "  making  0 B  app-1.0 and 2 more";
+        assert_eq!(model.lines(seconds(0))[0], line, "the registry lost it");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The threads that make layers, and the queue before them: the biggest layer first.
 
+use super::counted::Counted;
 use super::spool::{Spool, SpooledLayer};
 use crate::buffer::{LayerSink, Overflow, StreamedLayer, Written};
 use crate::{PushEvent, PushObserver, PushOptions, RegistryError};
@@ -215,7 +216,12 @@ impl<'a> Makers<'a> {
             Purpose::Learn => (0, 0, Overflow::Drop),
         };
         let mut sink = LayerSink::new(skip_bytes, budget_bytes, overflow, &is_over);
-        let record = match layer.write_blob(&mut sink) {
+        let tell = |bytes| {
+            let event = PushEvent::BytesMade { layer_idx, bytes };
+            self.observer.event(&event);
+        };
+        let made = layer.write_blob(&mut Counted::new(&mut sink, &tell));
+        let record = match made {
             Ok(record) => record,
             // What the sink refuses has its reason elsewhere, and whoever has the reason tells it.
             Err(_) if sink.has_refused() => return,

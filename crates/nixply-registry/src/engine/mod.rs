@@ -4,6 +4,7 @@
 //! future asks the repository, has the layer mounted, or has it made and sends it. At most twice as many layers as there
 //! are makers have bytes in memory; how many requests run at once is the client's affair.
 
+mod counted;
 mod group;
 mod makers;
 mod publish;
