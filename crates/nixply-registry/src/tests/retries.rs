@@ -155,7 +155,7 @@ fn what_stands_still_is_tried_again() {
     for (phase, fault) in [
         (
             Phase::UploadStart,
-            Fault::StallRequest {
+            Fault::StallAnswer {
                 after_bytes: 0,
                 lasting,
             },
@@ -169,13 +169,18 @@ fn what_stands_still_is_tried_again() {
         ),
     ] {
         let proxy = FaultProxy::start(&registry.host(), vec![Rule::on(phase, fault).times(1)]);
-        let client = client(Credentials::Anonymous, impatient());
+        let lines = Arc::new(Lines::default());
+        let options = ClientOptions {
+            observer: Some(Arc::clone(&lines) as _),
+            ..impatient()
+        };
+        let client = client(Credentials::Anonymous, options);
         let repository = repository(&client, &proxy.host(), "a");
         client
             .runtime()
             .block_on(upload(&repository, &bytes))
             .unwrap();
-        assert_eq!(client.traffic().retries, 1, "{phase:?}");
+        assert_eq!(client.traffic().retries, 1, "{phase:?}: {:?}", lines.all());
     }
     let stall = Fault::StallAnswer {
         after_bytes: 0,

@@ -175,6 +175,8 @@ impl RegistrySetup {
         let write = |name: &str, text: &str| {
             fs::write(dir.join(name), text).expect("a file can be written");
         };
+        // crane writes into it and does not make it.
+        fs::create_dir_all(dir.join("storage")).expect("a folder can be made");
         match &self.auth {
             Auth::Nobody => {}
             Auth::Password => write("htpasswd", HTPASSWD),
