@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     })?;
     image::check_present(&plan, &args.work, |_| false)?;
     let image = image::image(plan, &args.work)?;
-    let progress = Progress::new("writing", &image, Show::unless(args.quiet));
+    let progress = Progress::new("writing", false, &image, Show::unless(args.quiet));
     let written = write(&image, args, to_stdout, &progress);
     progress.finish();
     let report = written.map_err(|error| layout_error(&error))?;

@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
                 &error,
             )
         })?;
-    let progress = Progress::new("loading", &image, Show::unless(args.quiet));
+    let progress = Progress::new("loading", false, &image, Show::unless(args.quiet));
     let written = match child.stdin.take() {
         Some(mut stdin) => write_archive(
             &image,

@@ -203,7 +203,7 @@ impl Push {
             Some(_) => Show::Drawn,
             None => Show::All,
         };
-        let progress = Progress::new("pushing", &self.image, show);
+        let progress = Progress::new("pushing", true, &self.image, show);
         let observer = Observer {
             progress: &progress,
             events,

@@ -1,16 +1,16 @@
 //! What is drawn on the terminal at this moment, for all that writes to it beside.
 
-use indicatif::MultiProgress;
+use indicatif::ProgressBar;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-static DRAWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
+static DRAWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-fn drawn() -> MutexGuard<'static, Option<MultiProgress>> {
+fn drawn() -> MutexGuard<'static, Option<ProgressBar>> {
     DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is drawn from now on; `None` when nothing is.
-pub(super) fn set(progress: Option<MultiProgress>) {
+pub(super) fn set(progress: Option<ProgressBar>) {
     *drawn() = progress;
 }
 
@@ -25,7 +25,6 @@ pub(crate) fn beside(write: impl FnOnce()) {
 /// Takes away what is drawn, for good.
 pub(crate) fn clear() {
     if let Some(progress) = drawn().take() {
-        // A terminal that is gone is nobody's error.
-        let _ = progress.clear();
+        progress.finish_and_clear();
     }
 }

@@ -43,13 +43,14 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// Starts with no layer done. `verb` says what happens, "pushing" for example.
-    pub(crate) fn new(verb: &'static str, image: &dyn Image, show: Show) -> Self {
+    /// Starts with no layer done. `verb` says what happens, "pushing" for example; `sends` whether layers are sent once
+    /// they are made.
+    pub(crate) fn new(verb: &'static str, sends: bool, image: &dyn Image, show: Show) -> Self {
         let layers = image.layers();
         match show {
             Show::All | Show::Drawn if environment::can_draw() => {
                 let weights: Vec<u64> = layers.iter().map(|layer| layer.weight_bytes()).collect();
-                Self::Terminal(Terminal::new(Model::new(verb, &weights)))
+                Self::Terminal(Terminal::new(Model::new(verb, sends, &weights)))
             }
             Show::All => Self::Lines(Lines::new(layers.len())),
             Show::Drawn | Show::Nothing => Self::Nothing,

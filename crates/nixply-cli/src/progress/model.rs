@@ -47,13 +47,15 @@ struct Layer {
 #[derive(Debug)]
 pub(crate) struct Model {
     verb: &'static str,
+    /// True if layers are sent once they are made, false if they are where they have to be then.
+    sends: bool,
     layers: Vec<Layer>,
     meter: Meter,
 }
 
 impl Model {
     /// Nothing has begun. `verb` says what happens, "pushing" for example; `weights_bytes` are those of the layers.
-    pub(crate) fn new(verb: &'static str, weights_bytes: &[u64]) -> Self {
+    pub(crate) fn new(verb: &'static str, sends: bool, weights_bytes: &[u64]) -> Self {
         let layer = |weight_bytes: &u64| Layer {
             title: String::new(),
             weight_bytes: *weight_bytes,
@@ -65,6 +67,7 @@ impl Model {
         };
         Self {
             verb,
+            sends,
             layers: weights_bytes.iter().map(layer).collect(),
             meter: Meter::default(),
         }
@@ -111,6 +114,9 @@ impl Model {
     /// More bytes of a layer were sent.
     pub(crate) fn sent_bytes(&mut self, layer_idx: usize, n_bytes: u64) {
         if let Some(layer) = self.layers.get_mut(layer_idx) {
+            if layer.sent_bytes == 0 {
+                layer.meter = Meter::default();
+            }
             layer.sent_bytes += n_bytes;
         }
     }
@@ -125,7 +131,15 @@ impl Model {
 
     /// The lines to show: one for each active layer, and the total.
     pub(crate) fn lines(&mut self, now: Duration) -> Vec<String> {
-        let moved: u64 = self.layers.iter().map(Layer::moved_bytes).sum();
+        let sends = self.sends;
+        let moved = self.layers.iter().map(|layer| {
+            if sends {
+                layer.sent_bytes
+            } else {
+                layer.made_bytes
+            }
+        });
+        let moved = moved.sum();
         self.meter.sample(now, moved);
         let mut lines = Vec::new();
         let mut n_hidden = 0;
@@ -176,7 +190,7 @@ impl Model {
         for layer in worked {
             let weight = as_f64(layer.weight_bytes);
             all += weight;
-            done += weight * layer.share(ratio);
+            done += weight * layer.share(ratio, self.sends);
         }
         if now < NO_ESTIMATE_BEFORE || done < all * NO_ESTIMATE_BELOW || done <= 0.0 || done >= all
         {
@@ -203,7 +217,7 @@ impl Model {
 }
 
 impl Layer {
-    /// The bytes that count: those that were sent, or made where nothing is sent.
+    /// The bytes that its line tells.
     fn moved_bytes(&self) -> u64 {
         if self.sent_bytes > 0 {
             self.sent_bytes
@@ -212,8 +226,8 @@ impl Layer {
         }
     }
 
-    /// How much of the work is done.
-    fn share(&self, ratio: f64) -> f64 {
+    /// How much of the work is done: making and sending count the same.
+    fn share(&self, ratio: f64, sends: bool) -> f64 {
         match self.phase {
             Phase::Waiting => 0.0,
             Phase::Done | Phase::Spared => 1.0,
@@ -225,7 +239,9 @@ impl Layer {
                 if size <= 0.0 {
                     return 0.0;
                 }
-                (as_f64(self.moved_bytes()) / size).min(1.0)
+                let made = (as_f64(self.made_bytes) / size).min(1.0);
+                let sent = (as_f64(self.sent_bytes) / size).min(1.0);
+                if sends { made.midpoint(sent) } else { made }
             }
         }
     }
@@ -285,25 +301,29 @@ mod tests {
 
     #[test]
     fn layers_are_made_then_sent() {
-        let mut model = Model::new("pushing", &[100 * MIB, 10 * MIB]);
+        let mut model = Model::new("pushing", true, &[100 * MIB, 10 * MIB]);
         assert_eq!(model.lines(seconds(0)), ["pushing 0 of 2 layers, 0 B"]);
         model.started(0, TITLE);
         model.made_bytes(0, 10 * MIB);
         model.done(1, MIB, true);
+        model.lines(seconds(0));
+        model.made_bytes(0, 10 * MIB);
         assert_eq!(
             model.lines(seconds(1)),
             [
-                "  making  10.0 MiB  app-1.0 and 2 more",
-                "pushing 1 of 2 layers, 10.0 MiB, 10.0 MiB/s"
+                "  making  20.0 MiB, 10.0 MiB/s  app-1.0 and 2 more",
+                "pushing 1 of 2 layers, 0 B, 0 B/s"
             ]
         );
         model.made(0, 40 * MIB);
-        model.sent_bytes(0, 20 * MIB);
+        model.sent_bytes(0, 10 * MIB);
+        model.lines(seconds(2));
+        model.sent_bytes(0, 10 * MIB);
         assert_eq!(
             model.lines(seconds(3)),
             [
-                "  sending 20.0 MiB of 40.0 MiB, 5.0 MiB/s  app-1.0 and 2 more",
-                "pushing 1 of 2 layers, 20.0 MiB, 6.7 MiB/s, 3.0 s left"
+                "  sending 20.0 MiB of 40.0 MiB, 10.0 MiB/s  app-1.0 and 2 more",
+                "pushing 1 of 2 layers, 20.0 MiB, 6.7 MiB/s, 1.0 s left"
             ]
         );
         model.done(0, 40 * MIB, false);
@@ -319,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_made_layer_waits_for_the_network() {
-        let mut model = Model::new("pushing", &[MIB]);
+        let mut model = Model::new("pushing", true, &[MIB]);
         model.started(0, "root files");
         assert_eq!(model.lines(seconds(0))[0], "  making  0 B  root files");
         model.made(0, MIB);
@@ -328,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_layer_that_broke_off_goes_on() {
-        let mut model = Model::new("pushing", &[100 * MIB]);
+        let mut model = Model::new("pushing", true, &[100 * MIB]);
         model.started(0, TITLE);
         model.sent_bytes(0, 30 * MIB);
         model.restarted(0, 20 * MIB);
@@ -345,7 +365,7 @@ mod tests {
 
     #[test]
     fn more_layers_than_rows_are_counted() {
-        let mut model = Model::new("writing", &[MIB; 20]);
+        let mut model = Model::new("writing", false, &[MIB; 20]);
         for layer_idx in 0..20 {
             model.started(layer_idx, TITLE);
         }

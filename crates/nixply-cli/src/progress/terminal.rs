@@ -2,7 +2,8 @@
 
 use super::drawn;
 use super::model::Model;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::{Term, truncate_str};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ pub(crate) struct Terminal {
 #[derive(Debug)]
 struct Shared {
     model: Mutex<Model>,
-    drawn: MultiProgress,
+    drawn: ProgressBar,
     start: Instant,
     is_over: Mutex<bool>,
     over: Condvar,
@@ -33,9 +34,13 @@ impl Terminal {
     /// Starts to draw.
     pub(crate) fn new(model: Model) -> Self {
         let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
+        let drawn = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            drawn.set_style(style);
+        }
         let shared = Arc::new(Shared {
             model: Mutex::new(model),
-            drawn: MultiProgress::with_draw_target(target),
+            drawn,
             start: Instant::now(),
             is_over: Mutex::new(false),
             over: Condvar::new(),
@@ -72,7 +77,6 @@ impl Terminal {
 
 impl Shared {
     fn draw(&self) {
-        let mut rows: Vec<ProgressBar> = Vec::new();
         let mut is_over = lock(&self.is_over);
         loop {
             let waited = self.over.wait_timeout(is_over, INTERVAL);
@@ -81,33 +85,20 @@ impl Shared {
                 break;
             }
             let lines = lock(&self.model).lines(self.start.elapsed());
-            while rows.len() > lines.len() {
-                if let Some(row) = rows.pop() {
-                    self.drawn.remove(&row);
-                }
-            }
-            while rows.len() < lines.len() {
-                rows.push(self.drawn.add(row()));
-            }
-            for (row, line) in rows.iter().zip(lines) {
-                row.set_message(line);
-            }
+            // All lines at once: drawn one by one, they would not fit each other for a moment.
+            self.drawn.set_message(cut_off(&lines));
         }
-        for row in rows {
-            row.finish_and_clear();
-        }
-        // A terminal that is gone is nobody's error.
-        let _ = self.drawn.clear();
+        self.drawn.finish_and_clear();
     }
 }
 
-/// One line, cut off where the terminal ends.
-fn row() -> ProgressBar {
-    let row = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-    if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
-        row.set_style(style);
-    }
-    row
+/// The lines, cut off where the terminal ends.
+fn cut_off(lines: &[String]) -> String {
+    let (_, n_columns) = Term::stderr().size();
+    let lines = lines
+        .iter()
+        .map(|line| truncate_str(line, n_columns.into(), ""));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
