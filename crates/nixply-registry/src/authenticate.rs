@@ -8,9 +8,10 @@
 
 use crate::challenge::{Challenge, TokenService};
 use crate::credentials::IDENTITY_TOKEN_USER;
+use crate::payload::Payload;
 use crate::redact::clean_url;
 use crate::repository::Repository;
-use crate::request::{Ask, Payload};
+use crate::request::Ask;
 use crate::retry::Failure;
 use crate::token::{Generation, Token, TokenAnswer, authorization};
 use crate::{Credentials, RegistryError, Subject};

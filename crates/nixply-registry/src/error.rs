@@ -306,6 +306,11 @@ impl RegistryError {
             && ![408, 425, 429].iter().any(|status| self.is_status(*status))
     }
 
+    /// True if nothing listens where a request went.
+    pub(crate) fn is_refused_connection(&self) -> bool {
+        matches!(self, Self::Transport { source, .. } if is_refused(source.as_ref()))
+    }
+
     /// True if somebody answered, and the two could not agree on TLS.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Transport { source, .. } if tls_error(source.as_ref()).is_some())
@@ -376,11 +381,16 @@ fn transport_hint(source: &(dyn Error + 'static)) -> Option<&'static str> {
         Some(_) => return Some(TLS_HINT),
         None => {}
     }
-    let is_refused = causes(source).any(|cause| {
+    is_refused(source)
+        .then_some("nothing listens there: check host and port, and that the registry runs")
+}
+
+/// True if nothing listens.
+fn is_refused(source: &(dyn Error + 'static)) -> bool {
+    causes(source).any(|cause| {
         let io = cause.downcast_ref::<io::Error>();
         io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    });
-    is_refused.then_some("nothing listens there: check host and port, and that the registry runs")
+    })
 }
 
 fn tls_error<'a>(source: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {

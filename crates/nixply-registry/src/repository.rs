@@ -5,7 +5,8 @@
 use crate::authenticate::Scopes;
 use crate::client::Shared;
 use crate::host::{Host, UploadMethod};
-use crate::request::{Ask, Payload};
+use crate::payload::Payload;
+use crate::request::Ask;
 use crate::retry::Failure;
 use crate::upload::UploadSession;
 use crate::{RegistryError, Subject};

@@ -2,14 +2,15 @@
 
 use crate::host::Host;
 use crate::outgoing::{Meter, SentBytes};
+use crate::payload::Payload;
 use crate::redact::clean_url;
 use crate::repository::{FoundBlob, Repository, check_digest};
-use crate::request::{Ask, Named, Payload, location_of};
+use crate::request::{Ask, Named};
 use crate::retry::{Again, Failure};
 use crate::{RegistryError, Subject};
 use bytes::Bytes;
 use nixply_oci::Digest;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 use std::fmt;
 use std::fs::File;
@@ -158,4 +159,18 @@ impl Repository {
         }
         Ok(check_digest(&answer, digest, subject)?)
     }
+}
+
+/// Where an upload goes on, as an answer says.
+fn location_of(host: &Host, named: &Named<'_>, answer: &Response) -> Result<Url, RegistryError> {
+    let location = answer.headers().get(LOCATION);
+    let Some(location) = location.and_then(|location| location.to_str().ok()) else {
+        return Err(named.protocol("expected a Location header".to_owned()));
+    };
+    let url = answer
+        .url()
+        .join(location)
+        .map_err(|error| named.protocol(format!("expected a URL as location: {error}")))?;
+    // Behind a proxy that ends TLS, many registries think that they speak plain HTTP.
+    Ok(host.corrected(url))
 }

@@ -2,7 +2,8 @@
 
 use super::{Layer, StreamFailure, Streaming, end_of_range};
 use crate::host::UploadMethod;
-use crate::request::{Ask, Payload};
+use crate::payload::Payload;
+use crate::request::Ask;
 use crate::retry::{Again, Failure};
 use crate::upload::{UploadSession, blob_headers};
 use bytes::Bytes;
