@@ -150,6 +150,7 @@ impl RegistrySetup {
         }
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         self.write_files(dir.path());
+        // crane writes into it and does not make it.
         fs::create_dir(dir.path().join("storage")).expect("a directory can be made");
         let run = |address: &str| self.run(&program, dir.path(), address);
         let (child, host) = match self.kind {
@@ -175,8 +176,6 @@ impl RegistrySetup {
         let write = |name: &str, text: &str| {
             fs::write(dir.join(name), text).expect("a file can be written");
         };
-        // crane writes into it and does not make it.
-        fs::create_dir_all(dir.join("storage")).expect("a folder can be made");
         match &self.auth {
             Auth::Nobody => {}
             Auth::Password => write("htpasswd", HTPASSWD),
