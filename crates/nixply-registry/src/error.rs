@@ -311,6 +311,15 @@ impl RegistryError {
         matches!(self, Self::Transport { source, .. } if is_refused(source.as_ref()))
     }
 
+    /// True if a connection was there, TLS included, and no answer came.
+    pub(crate) fn is_after_connecting(&self) -> bool {
+        let Self::Transport { source, .. } = self else {
+            return false;
+        };
+        let http = source.downcast_ref::<reqwest::Error>();
+        http.is_some_and(|error| !error.is_connect())
+    }
+
     /// True if somebody answered, and the two could not agree on TLS.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Transport { source, .. } if tls_error(source.as_ref()).is_some())

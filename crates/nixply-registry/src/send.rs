@@ -160,6 +160,14 @@ impl Repository {
                 }
                 // It does speak TLS, and its certificate is the trouble.
                 Err(failure) if failure.error.is_certificate() => return Err(failure),
+                // It does speak TLS, and broke off afterwards: for want of a client's certificate, perhaps, of which TLS 1.3
+                // tells only then.
+                Err(failure)
+                    if other.scheme() == "https" && failure.error.is_after_connecting() =>
+                {
+                    self.host.settle(&other);
+                    return Err(failure);
+                }
                 // The system has no certificates, perhaps, and nobody has asked for any.
                 Err(Failure {
                     error: RegistryError::Client(_),

@@ -44,11 +44,16 @@ fn a_client_certificate_is_shown_to_who_asks() {
     let options = |identity: Option<String>| ClientOptions {
         ca_certificates: vec![authority.certificate().into_bytes()],
         client_identity: identity.map(String::into_bytes),
+        retries_per_request: 0,
         ..ClientOptions::default()
     };
     push(registry.host(), options(Some(authority.client().pem()))).unwrap();
     let error = push(registry.host(), options(None)).unwrap_err();
-    assert!(error.is_tls(), "{error:?}");
+    // An alert, or a reset that was faster.
+    assert!(
+        matches!(error, RegistryError::Transport { .. }),
+        "{error:?}"
+    );
     let key = authority.client().key;
     let shown = format!("{:?} {error:?}", options(Some(key.clone())));
     assert!(!shown.contains(&key[40..60]));
