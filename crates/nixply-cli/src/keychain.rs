@@ -29,7 +29,7 @@ pub(crate) struct CredentialOptions {
 /// Which file holds credentials.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct AuthFileOption {
-    /// Take credentials from this file and no other [default: `$REGISTRY_AUTH_FILE`, where that is set]
+    /// The file with credentials, in place of all others [default: `$REGISTRY_AUTH_FILE`, where that is set]
     #[arg(long, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
 }

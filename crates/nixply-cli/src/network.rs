@@ -21,7 +21,7 @@ pub(crate) struct NetworkOptions {
     /// The private key of --client-cert, where that file does not hold it
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
-    /// Allow plain HTTP and unverified certificates
+    /// Allow plain HTTP and unverified certificates for registries
     #[arg(long)]
     insecure: bool,
     /// How long a connection may take to open [default: 15s]
@@ -33,7 +33,7 @@ pub(crate) struct NetworkOptions {
     /// How long nothing may move while something is sent or received [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = time)]
     stall_timeout: Option<Duration>,
-    /// How often a request is tried again [default: 6]
+    /// How often a request that failed is tried again [default: 6]
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
     /// Show every request on standard error

@@ -2,7 +2,8 @@
 
 use crate::support::Sandbox;
 use nixply_testkit::registry::{
-    Answer, RecordingRegistry, RegistryProcess, Request, TEST_PASSWORD, TEST_USER,
+    Answer, RecordingRegistry, RegistryKind, RegistryProcess, RegistrySetup, Request,
+    TEST_PASSWORD, TEST_REFRESH_TOKEN, TEST_USER, TokenRules, TokenServer,
 };
 use std::fs;
 use std::io::Write as _;
@@ -279,6 +280,85 @@ fn a_helper_is_asked_and_one_that_fails_is_named() {
         assert_eq!(found, Some(code), "{stderr}");
         assert!(stderr.starts_with(&expected), "{stderr}");
     }
+}
+
+#[test]
+fn the_longest_namespace_counts() {
+    let sandbox = Sandbox::new();
+    let Some(registry) = registry_with_image(&sandbox) else {
+        return;
+    };
+    let host = registry.host();
+    let reader = Reader {
+        sandbox: &sandbox,
+        image: format!("docker://{host}/team/app:v1"),
+    };
+    for (right_key, wrong_keys, code) in [
+        ("/team/app", ["", "/team"], 0),
+        ("/team", ["", "/team/application"], 0),
+        ("", ["/tea", "/team/app/part"], 0),
+        ("/team", ["", "/team/app"], 4),
+    ] {
+        let wrong = wrong_keys.map(|key| format!(r#""{host}{key}": {WRONG}"#));
+        let entries = format!(r#"{}, "{host}{right_key}": {}"#, wrong.join(", "), right());
+        reader.write("named.json", &format!(r#"{{"auths": {{{entries}}}}}"#));
+        let (found, stderr) = reader.code(&[("REGISTRY_AUTH_FILE", "named.json")]);
+        assert_eq!(found, Some(code), "{entries}: {stderr}");
+    }
+}
+
+#[test]
+fn identity_tokens_are_exchanged_wherever_they_come_from() {
+    let tokens = TokenServer::start(TokenRules::default());
+    let setup = RegistrySetup::new(RegistryKind::Distribution2).with_tokens(&tokens);
+    let Some(registry) = setup.start() else {
+        return;
+    };
+    let host = registry.host();
+    let sandbox = Sandbox::new();
+    sandbox.helper(
+        "token",
+        &format!(r#"echo '{{"Username": "<token>", "Secret": "{TEST_REFRESH_TOKEN}"}}'"#),
+    );
+    let target = format!("{host}/team/app:v1");
+    let push = [
+        "push",
+        "closure.json",
+        &target,
+        "--physical-store",
+        "store",
+        "-q",
+    ];
+    for (config, code) in [
+        (
+            auths(
+                host,
+                &format!(r#"{{"identitytoken": "{TEST_REFRESH_TOKEN}"}}"#),
+            ),
+            0,
+        ),
+        (auths(host, r#"{"identitytoken": "wrong"}"#), 4),
+        (r#"{"credsStore": "token"}"#.to_owned(), 0),
+    ] {
+        sandbox.write("named.json", &config);
+        let output = sandbox
+            .command(&push)
+            .env("REGISTRY_AUTH_FILE", "named.json")
+            .env("PATH", sandbox.path("bin"))
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{config}: {}",
+            text(&output.stderr)
+        );
+    }
+    let exchanged = tokens
+        .requests()
+        .iter()
+        .any(|request| request.method == "POST");
+    assert!(exchanged);
 }
 
 #[test]

@@ -358,6 +358,50 @@ fn proxies_are_used_and_left_out_as_the_environment_says() {
 }
 
 #[test]
+fn githubs_token_goes_to_its_registry_and_no_other() {
+    let sandbox = Sandbox::new();
+    let registry = RecordingRegistry::start_with(|_| {
+        let refusal = Answer::refusal(401, "UNAUTHORIZED", "authentication required");
+        Some(refusal.with_header("WWW-Authenticate", "Basic realm=\"test\""))
+    });
+    // In plain HTTP through a proxy, whoever it is; HTTPS finds nobody.
+    let url = format!("http://{}", Proxy::start(&registry.host()).host);
+    let variables = [
+        ("HTTP_PROXY", url.as_str()),
+        ("HTTPS_PROXY", "http://127.0.0.1:1"),
+        ("GITHUB_TOKEN", "t0ken"),
+        ("GITHUB_ACTOR", "octocat"),
+    ];
+    let told = |host: &str, variables: &[(&str, &str)]| {
+        registry.forget_requests();
+        assert_eq!(
+            push(&sandbox, host, &["--insecure"], variables)
+                .status
+                .code(),
+            Some(4)
+        );
+        let requests = registry.requests();
+        assert!(!requests.is_empty());
+        let headers = requests.iter();
+        let header = headers
+            .rev()
+            .find_map(|request| request.header("authorization"));
+        header.map(str::to_owned)
+    };
+    // `octocat:t0ken`, then `x-access-token:t0ken`.
+    let octocat = told("ghcr.io", &variables);
+    assert_eq!(octocat.as_deref(), Some("Basic b2N0b2NhdDp0MGtlbg=="));
+    let somebody = told("ghcr.io", &variables[..3]);
+    assert_eq!(
+        somebody.as_deref(),
+        Some("Basic eC1hY2Nlc3MtdG9rZW46dDBrZW4=")
+    );
+    for host in ["ghcr.io.invalid", "docker.io", "quay.invalid"] {
+        assert_eq!(told(host, &variables), None, "{host}");
+    }
+}
+
+#[test]
 fn retries_and_times_are_those_that_were_given() {
     let sandbox = Sandbox::new();
     let busy = RecordingRegistry::start_with(|_| Some(Answer::status(503)));
