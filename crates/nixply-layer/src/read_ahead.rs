@@ -3,7 +3,8 @@
 //! A layer is made by one thread, which would wait for the disk at each file: a disk answers many readers at once faster than one.
 //! So once reading has cost a maker noticeably more time than memory would, a few threads walk the same store paths in the same
 //! order and read the files that come next, for nothing but to have the system keep them in memory. What they read and what fails
-//! for them changes nothing: the maker reads all of it itself. While files are in memory already there are no such threads.
+//! for them changes nothing: the maker reads all of it itself. While files are in memory already there are no such threads. A maker
+//! that waits for a processor is as slow as one that waits for a disk, so Linux is asked what the thread had the disk read.
 
 use crate::store_tree::{Child, SiblingOrder, list};
 use std::collections::VecDeque;
@@ -32,6 +33,9 @@ const FILE_ALLOWANCE: Duration = Duration::from_micros(50);
 /// a thread takes to start.
 const PATIENCE: Duration = Duration::from_millis(4);
 
+/// How much a slow maker must have had read from the disk, since its layer began, for the disk to be why it is slow.
+const DISK_BYTES: u64 = 256 << 10;
+
 /// Watches how fast a layer's files are read, and has readers once that is slow.
 pub(crate) struct ReadAhead {
     /// Where the layer's store paths lie, in the order in which they are read.
@@ -40,6 +44,9 @@ pub(crate) struct ReadAhead {
     /// How many regular files the maker has read.
     files: u64,
     excess: Duration,
+    /// What the calling thread has had read from the disk, where the system tells.
+    disk_bytes: fn() -> Option<u64>,
+    disk_bytes_before: Option<u64>,
     readers: Option<Readers>,
 }
 
@@ -50,6 +57,8 @@ impl ReadAhead {
             order,
             files: 0,
             excess: Duration::ZERO,
+            disk_bytes,
+            disk_bytes_before: disk_bytes(),
             readers: None,
         }
     }
@@ -64,9 +73,28 @@ impl ReadAhead {
         let allowed = FILE_ALLOWANCE + Duration::from_nanos(size_bytes);
         self.excess += took.saturating_sub(allowed);
         if self.excess > PATIENCE {
-            self.readers = Some(Readers::start(&self.paths, self.order, self.files));
+            self.excess = Duration::ZERO;
+            if self.is_disk_read() {
+                self.readers = Some(Readers::start(&self.paths, self.order, self.files));
+            }
         }
     }
+
+    /// Whether the disk was read for this layer. Where nobody can tell, the time that passed has to do.
+    fn is_disk_read(&self) -> bool {
+        match (self.disk_bytes_before, (self.disk_bytes)()) {
+            (Some(before), Some(now)) => now.saturating_sub(before) >= DISK_BYTES,
+            _ => true,
+        }
+    }
+}
+
+/// The line `read_bytes` of `/proc/thread-self/io` (proc(5)): bytes that the storage had to be asked for.
+fn disk_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/thread-self/io").ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("read_bytes: "))
+        .and_then(|bytes| bytes.parse().ok())
 }
 
 /// The threads. They end when this is dropped.
@@ -295,9 +323,16 @@ mod tests {
     fn readers_start_when_files_are_slow_and_read_what_is_left() {
         let dir = tempfile::tempdir().unwrap();
         let mut ahead = ReadAhead::new(store(dir.path()), SiblingOrder::Bytes);
-        ahead.file_read(1, FILE_ALLOWANCE);
+        let slow = FILE_ALLOWANCE + 2 * PATIENCE;
+        // Slow, but not because of the disk.
+        ahead.disk_bytes_before = Some(5);
+        ahead.disk_bytes = || Some(5);
+        ahead.file_read(1, slow);
         assert!(ahead.readers.is_none());
-        ahead.file_read(3, FILE_ALLOWANCE + 2 * PATIENCE);
+        ahead.disk_bytes = || Some(5 + DISK_BYTES);
+        ahead.file_read(3, FILE_ALLOWANCE);
+        assert!(ahead.readers.is_none());
+        ahead.file_read(5, slow);
         let readers = ahead.readers.as_mut().unwrap();
         for thread in readers.threads.drain(..) {
             thread.join().unwrap();

@@ -4,13 +4,11 @@
 //! it goes through a channel of [`CHANNEL_SEGMENTS`] segments, and its maker waits while that is full; or into a file.
 
 use crate::engine::{Spool, SpooledLayer};
-use bytes::{Bytes, BytesMut};
+use crate::segment::{SEGMENT_BYTES, Segments};
+use bytes::Bytes;
 use nixply_oci::LayerRecord;
 use std::io::{self, Write};
 use tokio::sync::{mpsc, oneshot};
-
-/// The bytes that travel together: few enough for a smooth progress bar, many enough to cost nothing by themselves.
-pub(crate) const SEGMENT_BYTES: usize = 256 << 10;
 
 /// How many segments wait between a layer's maker and the network.
 const CHANNEL_SEGMENTS: usize = 4;
@@ -85,7 +83,9 @@ enum Place {
 
 /// Takes a layer's bytes from its maker.
 pub(crate) struct LayerSink<'a> {
-    segment: BytesMut,
+    segments: Segments,
+    /// The bytes that come next, until they fill a segment.
+    segment: Vec<u8>,
     place: Place,
     held_bytes: u64,
     budget_bytes: u64,
@@ -97,16 +97,18 @@ pub(crate) struct LayerSink<'a> {
 }
 
 impl<'a> LayerSink<'a> {
-    /// Leaves out the first `skip_bytes`, holds up to `budget_bytes`, and does what `overflow` says once that is
+    /// Takes its buffers from `segments`. Leaves out the first `skip_bytes`, holds up to `budget_bytes`, and does what `overflow` says once that is
     /// exceeded; fails as soon as `is_over` says that the push has ended.
     pub(crate) fn new(
+        segments: Segments,
         skip_bytes: u64,
         budget_bytes: u64,
         overflow: Overflow<'a>,
         is_over: &'a dyn Fn() -> bool,
     ) -> Self {
         let mut sink = Self {
-            segment: BytesMut::new(),
+            segments,
+            segment: Vec::new(),
             place: match overflow {
                 Overflow::Drop => Place::Nowhere,
                 _ => Place::Memory(Vec::new()),
@@ -157,6 +159,9 @@ impl<'a> LayerSink<'a> {
             self.skip_bytes -= skipped as u64;
             return Ok(skipped);
         }
+        if self.segment.is_empty() {
+            self.segment = self.segments.take();
+        }
         let taken = bytes.len().min(SEGMENT_BYTES - self.segment.len());
         self.segment.extend_from_slice(&bytes[..taken]);
         if self.segment.len() == SEGMENT_BYTES {
@@ -169,7 +174,7 @@ impl<'a> LayerSink<'a> {
         if self.segment.is_empty() {
             return Ok(());
         }
-        let segment = self.segment.split().freeze();
+        let segment = self.segments.freeze(std::mem::take(&mut self.segment));
         match &mut self.place {
             Place::Stream(stream) => {
                 return stream
@@ -273,7 +278,13 @@ mod tests {
     #[test]
     fn a_layer_within_its_budget_stays_in_memory() {
         let bytes: Vec<u8> = (0..=255).cycle().take(2 * SEGMENT_BYTES).collect();
-        let mut sink = LayerSink::new(0, bytes.len() as u64, refuse(), &|| false);
+        let mut sink = LayerSink::new(
+            Segments::default(),
+            0,
+            bytes.len() as u64,
+            refuse(),
+            &|| false,
+        );
         for chunk in bytes.chunks(1000) {
             sink.write_all(chunk).unwrap();
         }
@@ -289,7 +300,8 @@ mod tests {
         for skip in [SEGMENT_BYTES + 77, bytes.len()] {
             let kept = RefCell::new(None);
             let start = Overflow::Stream(Box::new(|layer| *kept.borrow_mut() = Some(layer)));
-            let mut sink = LayerSink::new(skip as u64, u64::MAX, start, &|| false);
+            let mut sink =
+                LayerSink::new(Segments::default(), skip as u64, u64::MAX, start, &|| false);
             let mut layer = kept.take().unwrap();
             for chunk in bytes.chunks(1000) {
                 sink.write_all(chunk).unwrap();
@@ -314,7 +326,13 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let start = Overflow::Stream(Box::new(|layer| streams.send(layer).unwrap()));
-                let mut sink = LayerSink::new(0, 2 * SEGMENT_BYTES as u64, start, &|| false);
+                let mut sink = LayerSink::new(
+                    Segments::default(),
+                    0,
+                    2 * SEGMENT_BYTES as u64,
+                    start,
+                    &|| false,
+                );
                 sink.write_all(&bytes).unwrap();
                 let Written::Streamed(end) = sink.finish().unwrap() else {
                     panic!("it does not fit");
@@ -343,7 +361,10 @@ mod tests {
         let dir = std::env::temp_dir();
         for (budget_bytes, fits) in [(bytes.len() as u64, true), (bytes.len() as u64 - 1, false)] {
             let spool = Spool::new(Some(dir.clone()), budget_bytes);
-            let mut sink = LayerSink::new(0, 0, Overflow::Spool(&spool), &|| false);
+            let mut sink =
+                LayerSink::new(Segments::default(), 0, 0, Overflow::Spool(&spool), &|| {
+                    false
+                });
             sink.write_all(&bytes).unwrap();
             match sink.finish().unwrap() {
                 Written::Spooled(layer) => {
@@ -362,14 +383,14 @@ mod tests {
 
     #[test]
     fn a_maker_hears_that_the_push_has_ended() {
-        let mut sink = LayerSink::new(0, 1 << 20, refuse(), &|| true);
+        let mut sink = LayerSink::new(Segments::default(), 0, 1 << 20, refuse(), &|| true);
         assert!(!sink.has_refused());
         assert!(sink.write_all(b"x").is_err());
         assert!(sink.has_refused());
 
         let kept = RefCell::new(None);
         let start = Overflow::Stream(Box::new(|layer| *kept.borrow_mut() = Some(layer)));
-        let mut sink = LayerSink::new(0, 0, start, &|| false);
+        let mut sink = LayerSink::new(Segments::default(), 0, 0, start, &|| false);
         let segment = vec![0; SEGMENT_BYTES];
         sink.write_all(&segment).unwrap();
         drop(kept.take());

@@ -52,6 +52,7 @@ mod report;
 mod repository;
 mod request;
 mod retry;
+mod segment;
 mod send;
 mod stream_upload;
 #[cfg(test)]

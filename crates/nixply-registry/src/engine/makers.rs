@@ -3,6 +3,7 @@
 use super::counted::Counted;
 use super::spool::{Spool, SpooledLayer};
 use crate::buffer::{LayerSink, Overflow, StreamedLayer, Written};
+use crate::segment::Segments;
 use crate::{PushEvent, PushObserver, PushOptions, RegistryError};
 use bytes::Bytes;
 use nixply_oci::{Image, LayerRecord};
@@ -97,6 +98,7 @@ pub(crate) struct Makers<'a> {
     observer: &'a dyn PushObserver,
     options: &'a PushOptions<'a>,
     spool: Spool,
+    segments: Segments,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -114,6 +116,7 @@ impl<'a> Makers<'a> {
             options,
             observer,
             spool,
+            segments: Segments::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -215,7 +218,13 @@ impl<'a> Makers<'a> {
             Purpose::Keep => (0, budget_bytes, Overflow::Spool(&self.spool)),
             Purpose::Learn => (0, 0, Overflow::Drop),
         };
-        let mut sink = LayerSink::new(skip_bytes, budget_bytes, overflow, &is_over);
+        let mut sink = LayerSink::new(
+            self.segments.clone(),
+            skip_bytes,
+            budget_bytes,
+            overflow,
+            &is_over,
+        );
         let tell = |bytes| {
             let event = PushEvent::BytesMade { layer_idx, bytes };
             self.observer.event(&event);
