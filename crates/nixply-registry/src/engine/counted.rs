@@ -1,6 +1,6 @@
 //! Telling how far a layer is while it is made.
 
-use crate::buffer::SEGMENT_BYTES;
+use crate::segment::SEGMENT_BYTES;
 use std::io::{self, Write};
 
 /// Passes bytes on and tells how many, a segment's worth at a time.
