@@ -14,6 +14,7 @@ mod explain;
 mod fleet;
 mod help;
 mod images;
+mod killed;
 mod login;
 mod network;
 mod plan;

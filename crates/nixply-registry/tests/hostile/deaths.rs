@@ -11,7 +11,7 @@ use nixply_testkit::images::TestLayer;
 use nixply_testkit::registry::{Fault, FaultProxy, Phase, RegistryProcess, Rule};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 /// How many registries die at once.
@@ -20,13 +20,22 @@ const N_REGISTRIES: u64 = 5;
 /// How often each dies.
 const N_DEATHS: u64 = 10;
 
-/// A push through [`slow`] takes about as long; some die before it begins, and some after its end.
-const PUSH: Duration = Duration::from_millis(500);
-
-/// Moments that are spread over the time of a push, other ones for every number.
-fn moment(number: u64) -> Duration {
-    // The fractional parts of multiples of the golden ratio fill an interval evenly.
-    PUSH.mul_f64((0.618_034 * f64::from(u32::try_from(number).unwrap())).fract() * 1.2)
+/// Waits until so much of a push has happened as its number says, or until it has ended. Counted in bytes, a moment is as
+/// early on a busy machine as on a quiet one.
+fn wait_for_moment<T>(
+    push: &ScopedJoinHandle<'_, T>,
+    proxy: &FaultProxy,
+    image: &[TestLayer],
+    number: u64,
+) {
+    // Multiples of 61.8 % fill the whole evenly.
+    let percent = 618 * number / 10 % 100;
+    let size_bytes: usize = image.iter().map(|layer| layer.blob().len()).sum();
+    // Before the first request, and between the last ones, there are no bytes to wait for.
+    thread::sleep(Duration::from_millis(percent % 7));
+    while proxy.relayed_bytes() < percent * size_bytes as u64 / 98 && !push.is_finished() {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Uploads take their time, so that a registry dies in the middle of them.
@@ -66,7 +75,7 @@ fn after_a_death_only_the_rest_is_sent() {
             thread::scope(|scope| {
                 let push = || push_with(&client, &host, name, &new, &remembering(&records));
                 let push = scope.spawn(push);
-                thread::sleep(moment(number));
+                wait_for_moment(&push, &proxy, &new, number);
                 registry.kill();
                 if let Err(error) = push.join().unwrap() {
                     assert!(error.is_network_or_registry(), "{}", message(&error));
@@ -130,7 +139,7 @@ fn a_push_outlives_the_death_of_the_registry() {
         thread::scope(|scope| {
             let push = || push_to(&host, "team/app:x", &image);
             let push = scope.spawn(push);
-            thread::sleep(moment(number));
+            wait_for_moment(&push, &proxy, &image, 1 + number);
             registry.kill();
             thread::sleep(Duration::from_millis(300));
             registry.restart();

@@ -336,6 +336,13 @@ impl RegistryProcess {
         linked.filter(|hex| self.blob_file(hex).is_file()).collect()
     }
 
+    /// The digest that a tag of a repository of a registry of distribution names.
+    #[must_use]
+    pub fn tag(&self, repository: &str, tag: &str) -> Option<String> {
+        let link = format!("repositories/{repository}/_manifests/tags/{tag}/current/link");
+        fs::read_to_string(self.root().join(link)).ok()
+    }
+
     fn blob_dir(&self) -> PathBuf {
         self.root().join("blobs/sha256")
     }

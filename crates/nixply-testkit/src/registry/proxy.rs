@@ -5,6 +5,7 @@ use super::message::RequestHead;
 use super::random::RandomFaults;
 use super::relay;
 use super::serve::Server;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,6 +54,7 @@ pub struct FaultProxy {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) registry_host: String,
+    pub(super) relayed_bytes: AtomicU64,
     plan: Mutex<Plan>,
     log: Mutex<Log>,
 }
@@ -87,6 +89,7 @@ impl FaultProxy {
     fn start_with(registry_host: &str, plan: Plan) -> Self {
         let shared = Arc::new(Shared {
             registry_host: registry_host.to_owned(),
+            relayed_bytes: AtomicU64::new(0),
             plan: Mutex::new(plan),
             log: Mutex::default(),
         });
@@ -145,6 +148,12 @@ impl FaultProxy {
     pub fn sent_bytes(&self) -> u64 {
         let log = self.settled_log();
         log.passed.iter().map(|passed| passed.sent_bytes).sum()
+    }
+
+    /// What went on to the registry so far, heads and bodies, those of requests that are under way included.
+    #[must_use]
+    pub fn relayed_bytes(&self) -> u64 {
+        self.shared.relayed_bytes.load(Ordering::SeqCst)
     }
 
     /// The requests so far that a fault happened to, for messages of tests.

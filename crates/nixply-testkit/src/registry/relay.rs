@@ -8,6 +8,7 @@ use super::proxy::Shared;
 use socket2::SockRef;
 use std::io::{self, BufReader, ErrorKind, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -195,7 +196,11 @@ impl Exchange<'_> {
         let end = thread::scope(|scope| {
             let request = &self.request;
             let from_client = &mut client.reader;
-            let (client, into_registry) = (client.stream, registry.stream);
+            let client = client.stream;
+            let into_registry = Counted {
+                stream: registry.stream,
+                bytes: &self.shared.relayed_bytes,
+            };
             let gate = &mut to_registry;
             let body = scope.spawn(move || send_request(request, from_client, into_registry, gate));
             let answer = self.pass_answer(registry, client, &change, &mut to_client);
@@ -273,11 +278,29 @@ impl End {
     }
 }
 
+/// A connection that counts what is written to it.
+struct Counted<'a> {
+    stream: &'a TcpStream,
+    bytes: &'a AtomicU64,
+}
+
+impl io::Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.stream.write(bytes)?;
+        self.bytes.fetch_add(written as u64, Ordering::SeqCst);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 /// Passes a request on. If that ends early, the registry's connection ends with it.
 fn send_request(
     request: &RequestHead,
     from: &mut BufReader<&TcpStream>,
-    mut to: &TcpStream,
+    mut to: Counted<'_>,
     gate: &mut Gate,
 ) -> Result<(), Stopped> {
     let framing = request.request_framing();
@@ -286,7 +309,7 @@ fn send_request(
     match passed {
         // The registry has answered without reading to the end, or has gone; whoever reads its answer knows.
         Ok(()) | Err(Stopped::Sink) => {}
-        Err(_) => drop(to.shutdown(Shutdown::Both)),
+        Err(_) => drop(to.stream.shutdown(Shutdown::Both)),
     }
     passed
 }
