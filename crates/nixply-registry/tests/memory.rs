@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// One layer of this size, made as it is written.
 const LAYER_BYTES: u64 = 300 << 20;
 
-/// What the buffers of one layer, an HTTP client and the test itself may take: twice what was measured (decision 0004).
+/// What the buffers of one layer, an HTTP client and the test itself may take: twice what was measured (decision 0007).
 const PEAK_MAX_KIB: u64 = 64 << 10;
 
 #[derive(Debug)]

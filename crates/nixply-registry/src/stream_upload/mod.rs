@@ -272,6 +272,10 @@ impl<'a> Streaming<'a> {
             Err(failure) => failure,
         };
         match failure.status() {
+            // It has taken such a request before, so it is the place that it does not like.
+            Some(400 | 416) if self.from_bytes > 0 => {
+                Err(self.lost(Failure::passing(failure.error)).await)
+            }
             Some(400 | 405 | 411 | 413 | 415 | 416 | 501) => {
                 Err(self.method_refused(UploadMethod::Streamed, failure.error))
             }

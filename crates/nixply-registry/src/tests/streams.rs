@@ -9,6 +9,7 @@ use nixply_testkit::registry::{
     Answer, Fault, FaultProxy, Nginx, Phase, RecordingRegistry, RegistryKind, RegistrySetup,
     Request, Rule,
 };
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -208,6 +209,33 @@ fn an_upload_goes_on_where_the_registry_says() {
     assert_eq!(way.resumed_at, [1_234_567]);
     assert!(*stored.lock().unwrap() == bytes);
     assert_eq!(registry.count("POST"), 1);
+}
+
+#[test]
+fn an_upload_that_may_not_go_on_begins_again_by_the_same_method() {
+    let bytes = noise(6_000_000);
+    let n_patches = AtomicUsize::new(0);
+    let registry = RecordingRegistry::start_with(move |request| {
+        let n = n_patches.load(Ordering::SeqCst);
+        match request.method.as_str() {
+            "PATCH" => {
+                n_patches.store(n + 1, Ordering::SeqCst);
+                let status = [503, 400].get(n).copied();
+                status.map(Answer::status)
+            }
+            "GET" if request.path.contains("/uploads/") => {
+                let answer = Answer::status(204).with_header("Location", &request.path);
+                Some(answer.with_header("Range", "0-999999"))
+            }
+            _ => None,
+        }
+    });
+    let client = anonymous();
+    let target = repository(&client, &registry.host(), "a");
+    let way = client.runtime().block_on(stream(&target, &bytes)).unwrap();
+    assert_eq!(way.resumed_at, [1_000_000, 0]);
+    assert_eq!(target.upload_method(), UploadMethod::Streamed);
+    assert!(registry.blob(&Digest::of(&bytes).to_string()).unwrap() == bytes);
 }
 
 #[test]
