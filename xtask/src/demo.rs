@@ -136,32 +136,45 @@ fn with_registry(
     has_skopeo: bool,
 ) -> Result<()> {
     say(format!(
-        "\n2. Pushing them to a registry on {}",
+        "\n2. Pushing them to a registry on {}, each into a repository of its own",
         registry.host
     ));
-    let reference = |project: &Project| format!("{}/demo/projects:{}", registry.host, project.name);
+    // One layer index for both, as a fleet would have it.
+    let index = format!("{}/demo/layers", registry.host);
+    let reference = |project: &Project| format!("{}/demo/{}:v1", registry.host, project.name);
     let mut pushed = Vec::new();
     for project in projects {
-        let push = push(nixply, project, &reference(project))?;
+        let push = push(nixply, project, &reference(project), &index)?;
         say(format!("   {}", moved(project.name, &push)));
         pushed.push(push);
     }
 
-    say("\n3. Pushing them again: nothing moves");
+    say(
+        "\n3. Pushing them again, as a machine that remembers nothing: nothing is read and nothing moves",
+    );
     for (project, first) in projects.iter().zip(&pushed) {
-        let again = push(nixply, project, &reference(project))?;
-        ensure!(
-            again.digest == first.digest,
-            "{}: the digest changed",
-            project.name
-        );
-        ensure!(
-            again.uploaded_bytes == 0,
-            "{}: {} bytes moved",
-            project.name,
-            again.uploaded_bytes
-        );
-        say(format!("   {}", moved(project.name, &again)));
+        let other = format!("{}/demo/{}:v2", registry.host, project.name);
+        for (reference, what) in [(reference(project), "the same tag"), (other, "a new tag")] {
+            let start = Instant::now();
+            let again = push(nixply, project, &reference, &index)?;
+            let time = start.elapsed();
+            ensure!(
+                again.digest == first.digest,
+                "{}: the digest changed",
+                project.name
+            );
+            ensure!(
+                again.uploaded_bytes == 0 && again.read_bytes == 0,
+                "{}: {again:?}",
+                project.name
+            );
+            say(format!(
+                "   {}, {what}: {} in {} ms",
+                project.name,
+                requests(again.requests),
+                time.as_millis()
+            ));
+        }
     }
 
     say("\n4. Pulling them back and comparing digests");
@@ -238,7 +251,9 @@ fn push_as_a_fleet(
     let (catalog, said) = write_catalog(nix, nixply, &fixtures, &work_dir)?;
     say(format!("   the catalog of the package sets: {said}"));
     for (number, planner) in planners(&catalog).iter().enumerate() {
-        let options: Vec<&str> = planner.options.iter().map(String::as_str).collect();
+        let mut options: Vec<&str> = planner.options.iter().map(String::as_str).collect();
+        // What this machine remembers of one planner is none of the next one's business.
+        options.push("--no-cache");
         let mut last = None;
         for project in projects {
             // A repository for each planner: none gains by what another one has pushed.
@@ -272,6 +287,9 @@ fn with_layouts(scratch: &Scratch, nixply: &Nixply, projects: &[Project]) -> Res
             already_there_bytes: bytes(&old),
             uploaded_layers: new.len(),
             already_there_layers: old.len(),
+            mounted_layers: 0,
+            read_bytes: 0,
+            requests: 0,
         };
         say(format!("   {}", moved(project.name, &push)));
         there.extend(layers);
@@ -291,19 +309,32 @@ fn with_layouts(scratch: &Scratch, nixply: &Nixply, projects: &[Project]) -> Res
     Ok(())
 }
 
-fn push(nixply: &Nixply, project: &Project, reference: &str) -> Result<Push> {
+/// Pushes with the records of the registry alone.
+fn push(nixply: &Nixply, project: &Project, reference: &str, index: &str) -> Result<Push> {
     let path = format!("PATH={}/bin", project.root.display());
-    nixply.push(&project.closure, reference, &["--env", &path])
+    let options = ["--env", &path, "--layer-index", index, "--no-cache"];
+    nixply.push(&project.closure, reference, &options)
 }
 
 fn moved(name: &str, push: &Push) -> String {
+    let mounted = match push.mounted_layers {
+        0 => String::new(),
+        n => format!(", {n} of them mounted from another repository"),
+    };
     format!(
-        "{name}: {} layers moved ({}), {} layers were there ({})",
+        "{name}: {} layers moved ({}), {} layers were there ({}){mounted}",
         push.uploaded_layers,
         size(push.uploaded_bytes),
         push.already_there_layers,
         size(push.already_there_bytes)
     )
+}
+
+fn requests(n: u64) -> String {
+    match n {
+        1 => "1 request".to_owned(),
+        n => format!("{n} requests"),
+    }
 }
 
 /// In kilobytes, or tenths of a megabyte, rounded.

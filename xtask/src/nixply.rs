@@ -23,7 +23,12 @@ pub(crate) struct Push {
     pub(crate) uploaded_bytes: u64,
     pub(crate) already_there_bytes: u64,
     pub(crate) uploaded_layers: usize,
+    /// Those that were mounted included.
     pub(crate) already_there_layers: usize,
+    pub(crate) mounted_layers: usize,
+    /// Of the store, about.
+    pub(crate) read_bytes: u64,
+    pub(crate) requests: u64,
 }
 
 impl Nixply {
@@ -86,6 +91,9 @@ impl Push {
             already_there_bytes: printed["layer_bytes_not_sent"].as_u64()?,
             uploaded_layers: count("uploaded"),
             already_there_layers: count("present") + count("mounted"),
+            mounted_layers: count("mounted"),
+            read_bytes: printed["store_bytes_read"].as_u64()?,
+            requests: printed["requests"].as_u64()?,
         })
     }
 }
@@ -100,11 +108,16 @@ mod tests {
         let layer = |outcome: &str| json!({ "outcome": outcome });
         let mut printed = json!({
             "digest": "sha256:00", "layer_bytes_sent": 5, "layer_bytes_not_sent": 7,
+            "store_bytes_read": 9, "requests": 3,
             "layers": [layer("uploaded"), layer("present"), layer("mounted")],
         });
         let push = Push::read(&printed).unwrap();
         assert_eq!((push.uploaded_bytes, push.already_there_bytes), (5, 7));
         assert_eq!((push.uploaded_layers, push.already_there_layers), (1, 2));
+        assert_eq!(
+            (push.mounted_layers, push.read_bytes, push.requests),
+            (1, 9, 3)
+        );
         printed["layers"] = Value::Null;
         assert_eq!(Push::read(&printed), None);
     }

@@ -62,7 +62,9 @@ fn pull_b_after_a(
     closures: &[PathBuf],
 ) -> Result<Moved> {
     let registry = (world.registry.as_ref()).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    let options: Vec<&str> = planner.options.iter().map(String::as_str).collect();
+    let mut options: Vec<&str> = planner.options.iter().map(String::as_str).collect();
+    // What this machine remembers of one planner is none of the next one's business.
+    options.push("--no-cache");
     let mut pushed_bytes = 0;
     for (project, closure) in PROJECTS.iter().zip(closures) {
         let reference = world.reference(&format!("{repository}:{}", project.name))?;

@@ -66,6 +66,11 @@ const STEPS: &[Step] = &[
         registry::again,
     ),
     (
+        "a second repository mounts what the first one has",
+        &[Need::Registry],
+        registry::mounts,
+    ),
+    (
         "projects share layers",
         &[Need::Registry],
         registry::sharing,

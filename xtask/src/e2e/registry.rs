@@ -37,8 +37,13 @@ pub(super) fn digest(world: &World) -> Result<()> {
 
 pub(super) fn again(world: &World) -> Result<()> {
     let reference = world.reference("again:v1")?;
-    let first = world.nixply.push(&world.shell.closure, &reference, &[])?;
-    let second = world.nixply.push(&world.shell.closure, &reference, &[])?;
+    // This machine remembers what other steps have pushed elsewhere, and would mount it.
+    let push = || {
+        world
+            .nixply
+            .push(&world.shell.closure, &reference, &["--no-cache"])
+    };
+    let (first, second) = (push()?, push()?);
     ensure!(
         first.uploaded_layers > 1 && first.already_there_layers == 0,
         "the first push: {first:?}"
@@ -52,6 +57,34 @@ pub(super) fn again(world: &World) -> Result<()> {
         "{first:?} and then {second:?}"
     );
     ensure!(second.digest == first.digest, "the digest changed");
+    ensure!(
+        second.requests == 1 && second.read_bytes == 0,
+        "an unchanged image costs more than one request: {second:?}"
+    );
+    Ok(())
+}
+
+/// Another repository of the registry, and a machine that remembers nothing: the layer index tells of every layer.
+pub(super) fn mounts(world: &World) -> Result<()> {
+    let index = world.reference("fleet-layers")?;
+    let options = ["--no-cache", "--layer-index", &index];
+    let push = |closure, reference: &str| {
+        let reference = world.reference(reference)?;
+        world.nixply.push(closure, &reference, &options)
+    };
+    let shell = push(&world.shell.closure, "mounts-a:v1")?;
+    ensure!(shell.mounted_layers == 0, "the first push: {shell:?}");
+    let python = push(&world.python.closure, "mounts-b:v1")?;
+    ensure!(
+        python.mounted_layers + 1 >= shell.uploaded_layers
+            && python.already_there_layers == python.mounted_layers,
+        "{shell:?} and then {python:?}"
+    );
+    let again = push(&world.python.closure, "mounts-b:v2")?;
+    ensure!(
+        again.read_bytes == 0 && again.uploaded_bytes == 0 && again.requests == 5,
+        "a new tag of an unchanged image: {again:?}"
+    );
     Ok(())
 }
 
