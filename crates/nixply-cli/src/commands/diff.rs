@@ -69,7 +69,8 @@ struct Diff<'a> {
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let plain = Compression::default();
-    let images = [&args.new, &args.old, args.plan.prior()];
+    let closure = args.closure.as_deref().unwrap_or_default();
+    let images = [&args.new, &args.old, args.plan.prior(), closure];
     let registries = args.registry.registries(&images)?;
     let reading = Reading {
         open: &args.open,

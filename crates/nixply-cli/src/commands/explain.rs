@@ -57,7 +57,8 @@ struct Explained<'a> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
-    let images = [&args.image, args.plan.prior()];
+    let closure = args.closure.as_deref().unwrap_or_default();
+    let images = [&args.image, args.plan.prior(), closure];
     let registries = args.registry.registries(&images)?;
     let reading = Reading {
         open: &args.open,
