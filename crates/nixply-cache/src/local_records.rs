@@ -83,9 +83,11 @@ impl LocalRecords {
             .unwrap_or_else(|| vec![None; keys.len()])
     }
 
-    /// Keeps what a layer turned out to be, in place of what was kept before.
-    pub fn remember(&self, key: LayerKey, record: &LayerRecord) {
-        self.add(1, |connection| tables::remember(connection, key, record));
+    /// Keeps what layers turned out to be, in place of what was kept before. They count as used.
+    pub fn remember(&self, records: &[(LayerKey, LayerRecord)]) {
+        self.add(records.len(), |connection| {
+            tables::remember(connection, records)
+        });
     }
 
     /// Removes the record of a key: it turned out to be wrong.

@@ -158,32 +158,33 @@ fn newest_use(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-/// Keeps a record, in place of an older one of the same key. What no honest layer has is not kept.
+/// Keeps records, in place of older ones of the same keys. What no honest layer has is not kept.
 pub(crate) fn remember(
     connection: &mut Connection,
-    key: LayerKey,
-    record: &LayerRecord,
+    records: &[(LayerKey, LayerRecord)],
 ) -> rusqlite::Result<()> {
-    let media_type = record.media_type.as_str();
-    let Ok(size_bytes) = i64::try_from(record.size_bytes) else {
-        return Ok(());
-    };
-    if media_type.len() > LONGEST_TEXT_BYTES {
-        return Ok(());
-    }
     let writing = begin(connection)?;
     let now = newest_use(&writing)? + 1;
-    writing
-        .prepare_cached("INSERT OR REPLACE INTO layers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-        .execute(params![
-            key.as_bytes(),
-            record.diff_id.as_bytes(),
-            record.digest.as_bytes(),
-            size_bytes,
-            media_type,
-            check_sum_of(key, record),
-            now,
-        ])?;
+    for (key, record) in records {
+        let media_type = record.media_type.as_str();
+        let Ok(size_bytes) = i64::try_from(record.size_bytes) else {
+            continue;
+        };
+        if media_type.len() > LONGEST_TEXT_BYTES {
+            continue;
+        }
+        writing
+            .prepare_cached("INSERT OR REPLACE INTO layers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![
+                key.as_bytes(),
+                record.diff_id.as_bytes(),
+                record.digest.as_bytes(),
+                size_bytes,
+                media_type,
+                check_sum_of(*key, record),
+                now,
+            ])?;
+    }
     writing.commit()
 }
 

@@ -56,7 +56,7 @@ fn write_if_started(n_records: u32) -> bool {
     let records = LocalRecords::open(Path::new(&dir)).unwrap();
     let trouble = records.trouble();
     for n in first..first.saturating_add(n_records) {
-        records.remember(key(n), &record(n));
+        records.remember(&[(key(n), record(n))]);
         records.remember_held(&[record(n).digest], &repository());
         assert_eq!(known(&records, n..n + 1), [n]);
         assert_eq!(records.trouble(), trouble);

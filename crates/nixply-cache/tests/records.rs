@@ -46,9 +46,9 @@ fn what_is_kept_is_found_by_the_next_process() {
     let dir = tempfile::tempdir().unwrap();
     let records = LocalRecords::open(dir.path()).unwrap();
     assert_eq!(records.find(&[key(1)]), [None]);
-    records.remember(key(1), &record(2));
-    records.remember(key(1), &record(1));
-    records.remember(key(2), &record(2));
+    records.remember(&[(key(1), record(2))]);
+    records.remember(&[(key(1), record(1))]);
+    records.remember(&[(key(2), record(2))]);
     records.remember_held(&[record(1).digest], &name("ghcr.io/acme/a"));
     records.remember_held(&[record(1).digest], &name("localhost:5000/b"));
     records.remember_upload_method("ghcr.io", "streamed");
@@ -79,7 +79,7 @@ fn the_summary_counts_and_clearing_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let records = LocalRecords::open(dir.path()).unwrap();
     for n in 0..300 {
-        records.remember(key(n), &record(n));
+        records.remember(&[(key(n), record(n))]);
         records.remember_held(&[record(n).digest], &name("ghcr.io/acme/a"));
     }
     records.remember_held(&[record(0).digest], &name("ghcr.io/acme/b"));
@@ -124,11 +124,11 @@ fn the_oldest_unused_go_first() {
     };
     let records = LocalRecords::open_bounded(dir.path(), bounds).unwrap();
     for n in 0..10 {
-        records.remember(key(n), &record(n));
+        records.remember(&[(key(n), record(n))]);
     }
     assert_eq!(found(&records, [0, 3]), [0, 3], "these are used once more");
     for n in 10..15 {
-        records.remember(key(n), &record(n));
+        records.remember(&[(key(n), record(n))]);
     }
     assert_eq!(
         found(&records, 0..15),
@@ -159,7 +159,7 @@ fn the_oldest_unused_go_first() {
 fn a_layer_has_few_repositories_of_a_host() {
     let dir = tempfile::tempdir().unwrap();
     let records = LocalRecords::open(dir.path()).unwrap();
-    records.remember(key(1), &record(1));
+    records.remember(&[(key(1), record(1))]);
     records.remember_held(&[record(1).digest], &name("quay.io/acme/a"));
     for n in 0..20 {
         records.remember_held(&[record(1).digest], &name(&format!("ghcr.io/acme/r{n}")));
@@ -182,7 +182,7 @@ fn only_the_user_may_read_them() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("home/.cache/nixply");
     let records = LocalRecords::open(&cache).unwrap();
-    records.remember(key(1), &record(1));
+    records.remember(&[(key(1), record(1))]);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&cache), 0o700);
     let mut names: Vec<String> = fs::read_dir(&cache)
@@ -247,7 +247,7 @@ fn newer_and_foreign_files_stay_as_they_are() {
 fn healthy(dir: &Path) -> Vec<u8> {
     let records = LocalRecords::open(dir).unwrap();
     for n in 0..300 {
-        records.remember(key(n), &record(n));
+        records.remember(&[(key(n), record(n))]);
         records.remember_held(&[record(n).digest], &name("ghcr.io/acme/a"));
     }
     drop(records);
@@ -270,7 +270,7 @@ fn survives(dir: &Path, content: &[u8], what: &str) -> usize {
     let n_known = found(&records, 0..300).len();
     // Damage that shows late takes with it what was kept just before.
     for _ in 0..2 {
-        records.remember(key(1000), &record(1000));
+        records.remember(&[(key(1000), record(1000))]);
         records.remember_held(&[record(1000).digest], &name("ghcr.io/acme/z"));
     }
     // Half a page of zeros can look like a page with fewer records: no harm, and nothing to notice.

@@ -47,8 +47,8 @@ impl RecordStore for Remembered {
             .collect()
     }
 
-    fn remember(&self, key: LayerKey, record: &LayerRecord) {
-        self.0.remember(key, record);
+    fn remember(&self, records: &[(LayerKey, LayerRecord)]) {
+        self.0.remember(records);
     }
 
     fn forget(&self, key: LayerKey) {

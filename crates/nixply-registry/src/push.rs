@@ -361,9 +361,7 @@ impl Push<'_> {
             .filter_map(|(layer, pushed)| Some((layer.key()?, pushed.record.clone()?)))
             .collect();
         if let Some(records) = self.options.records {
-            for (key, record) in &keyed {
-                records.remember(*key, record);
-            }
+            records.remember(&keyed);
             let digests: Vec<LayerDigest> = keyed.iter().map(|(_, record)| record.digest).collect();
             records.remember_held(&digests, &self.name);
         }

@@ -16,8 +16,8 @@ fn fill(sandbox: &Sandbox) {
             size_bytes: 7,
             media_type: MediaType::OciLayerTarGzip,
         };
-        records.remember(LayerKey::of(n), &record);
         digests.push(record.digest);
+        records.remember(&[(LayerKey::of(n), record)]);
     }
     records.remember_held(&digests[..2], &"ghcr.io/acme/app".parse().unwrap());
     records.remember_upload_method("ghcr.io", "chunked");

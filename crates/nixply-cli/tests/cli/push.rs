@@ -250,6 +250,9 @@ fn an_interrupted_push_says_what_to_do_and_moves_no_tag() {
             (String::from_utf8(output.stderr).unwrap(), output.status)
         };
         assert_eq!(status.code(), Some(code), "{stderr}");
+        let is_drawn =
+            stderr.contains("pushing 0 of 3 layers") || stderr.contains("pushing 2 of 3 layers");
+        assert_eq!(is_drawn, on_terminal, "{stderr}");
         let message = "error: interrupted; run the same command again: it sends only the rest";
         assert!(stderr.trim_end().ends_with(message), "{stderr}");
         let inspect = sandbox.run(&["inspect", &format!("docker://{reference}")]);

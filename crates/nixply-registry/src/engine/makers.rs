@@ -239,7 +239,7 @@ impl<'a> Makers<'a> {
         let Ok(written) = sink.finish() else { return };
         // Before the registry has all of it: a push that ends now finds it there the next time.
         if let (Some(records), Some(key)) = (self.options.records, layer.key()) {
-            records.remember(key, &record);
+            records.remember(&[(key, record.clone())]);
         }
         self.observer.event(&PushEvent::LayerMade {
             layer_idx,

@@ -17,8 +17,9 @@ pub trait RecordStore: Sync {
     /// What is remembered of each key, in the order of the keys.
     fn find(&self, keys: &[LayerKey]) -> Vec<Option<StoredRecord>>;
 
-    /// A layer was made. Comes before the layer is sent, so that an interrupted push knows it next time.
-    fn remember(&self, key: LayerKey, record: &LayerRecord);
+    /// Layers turned out to be this. Comes before a layer is sent, so that an interrupted push knows it next time, and for
+    /// all of them when they are there.
+    fn remember(&self, records: &[(LayerKey, LayerRecord)]);
 
     /// A record proved to be wrong.
     fn forget(&self, key: LayerKey);

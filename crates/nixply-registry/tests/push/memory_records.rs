@@ -28,8 +28,8 @@ impl RecordStore for MemoryRecords {
         keys.iter().map(find).collect()
     }
 
-    fn remember(&self, key: LayerKey, record: &LayerRecord) {
-        self.records.lock().unwrap().insert(key, record.clone());
+    fn remember(&self, records: &[(LayerKey, LayerRecord)]) {
+        self.records.lock().unwrap().extend(records.iter().cloned());
     }
 
     fn forget(&self, key: LayerKey) {

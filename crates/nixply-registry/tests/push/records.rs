@@ -228,7 +228,7 @@ fn a_wrong_record_is_told_and_not_used() {
             digest: LayerDigest::of(b"nothing has this"),
             ..layer.record().clone()
         };
-        records.remember(layer.key().unwrap(), &wrong);
+        records.remember(&[(layer.key().unwrap(), wrong.clone())]);
         let remembering = PushOptions {
             records: Some(&records),
             layer_index: LayerIndexPlace::Off,
@@ -251,7 +251,7 @@ fn a_wrong_record_is_told_and_not_used() {
             verify_records: true,
             ..remembering
         };
-        records.remember(layer.key().unwrap(), &wrong);
+        records.remember(&[(layer.key().unwrap(), wrong.clone())]);
         let other = TestImage::new(vec![layer.clone()]).with_label("a", "b");
         let error = push(&anonymous(), &other, &targets, &checking, &SilentObserver).unwrap_err();
         assert!(
