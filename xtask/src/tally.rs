@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// How a test that cannot run says so, on a line of its own: `SKIPPED: name: reason`.
-const SKIP_MARK: &str = "SKIPPED: ";
+pub(crate) const SKIP_MARK: &str = "SKIPPED: ";
 
 /// Counts and names.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -5,12 +5,13 @@ use crate::command;
 use crate::e2e;
 use crate::install::{self, DOCKER, NGINX, NIX, OPENSSL, PODMAN, REGISTRY, SKOPEO};
 use crate::say::say;
-use crate::tally::Tally;
+use crate::tally::{SKIP_MARK, Tally};
 use anyhow::{Context, Result, bail};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::Stdio;
+use std::thread;
 use std::time::Instant;
 
 /// What a section does.
@@ -155,8 +156,13 @@ fn cargo_test(root: &Path, tally: &mut Tally) -> Result<()> {
         File::create(&log_file).with_context(|| format!("cannot write {}", log_file.display()))?;
     // Only with --show-output does a test that passed show that it was skipped.
     let args = words("test --workspace --locked --no-fail-fast -- --show-output");
-    let mut child = command::cargo(root, &args).stdout(Stdio::piped()).spawn()?;
+    let mut child = command::cargo(root, &args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let output = child.stdout.take().context("cargo test has no output")?;
+    let errors = child.stderr.take().context("cargo test has no errors")?;
+    let errors = thread::spawn(move || pass_on(errors));
     let failures_before = tally.failures();
     let mut in_passed_output = false;
     for line in BufReader::new(output).split(b'\n') {
@@ -176,10 +182,43 @@ fn cargo_test(root: &Path, tally: &mut Tally) -> Result<()> {
             say(line);
         }
     }
+    let marks = errors.join().unwrap_or_default();
+    for mark in marks {
+        writeln!(log, "{mark}")?;
+        tally.read_test_output(&mark);
+    }
     let status = child.wait()?;
     if !status.success() && tally.failures() == failures_before {
         // It failed before any test did: a crate does not compile, or a test binary crashed.
         bail!("cargo test ended with {status}; see {}", log_file.display());
     }
     Ok(())
+}
+
+/// Shows what cargo and the tests write to standard error, and gives back the lines that say that a test was skipped:
+/// tests write them past what libtest captures.
+fn pass_on(errors: impl Read) -> Vec<String> {
+    let mut marks = Vec::new();
+    for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.starts_with(SKIP_MARK) {
+            marks.push(line);
+        } else {
+            say(line);
+        }
+    }
+    marks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_found_among_what_cargo_says() {
+        let errors =
+            "   Compiling x\nSKIPPED: a: there is no moon\n     Running tests\nSKIPPED: b: no sun";
+        let expected = ["SKIPPED: a: there is no moon", "SKIPPED: b: no sun"];
+        assert_eq!(pass_on(errors.as_bytes()), expected);
+    }
 }

@@ -12,6 +12,7 @@ use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::thread;
 use std::time::Duration;
 
 /// How many cases run at once. They wait for most of their time, for retries and stalls.
@@ -173,7 +174,7 @@ pub(crate) fn uploaded(proxy: &FaultProxy) -> Vec<String> {
 /// Runs cases side by side, and then fails with the messages of all that failed.
 pub(crate) fn for_all<T: Sync + std::fmt::Debug>(cases: &[T], run: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
-    let failures: Vec<String> = std::thread::scope(|scope| {
+    let failures: Vec<String> = thread::scope(|scope| {
         let work = || {
             let mut failed = Vec::new();
             while let Some(case) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
@@ -186,7 +187,16 @@ pub(crate) fn for_all<T: Sync + std::fmt::Debug>(cases: &[T], run: impl Fn(&T) +
             }
             failed
         };
-        let workers: Vec<_> = (0..CASES_AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..CASES_AT_ONCE)
+            .map(|_| {
+                // Named after the test: what is skipped is told by this name.
+                let test = thread::current().name().unwrap_or_default().to_owned();
+                thread::Builder::new()
+                    .name(test)
+                    .spawn_scoped(scope, work)
+                    .unwrap()
+            })
+            .collect();
         let results = workers.into_iter().map(|worker| worker.join().unwrap());
         results.flatten().collect()
     });
