@@ -1,11 +1,14 @@
 //! Every fault alone, at every step of a push.
 
 use crate::common::{
-    OBSERVER, assert_new_or_old, assert_stored, for_all, large_layer, message, push_by, push_to,
-    small_layer,
+    OBSERVER, assert_new_or_old, assert_stored, for_all, impatient, large_layer, message, options,
+    push_by, push_to, reference, small_layer,
 };
-use nixply_testkit::images::TestLayer;
-use nixply_testkit::registry::{Answer, Fault, FaultProxy, Phase, RegistryProcess, Rule};
+use nixply_registry::{SilentObserver, push};
+use nixply_testkit::images::{TestImage, TestLayer};
+use nixply_testkit::registry::{
+    Answer, Fault, FaultProxy, Phase, RegistryProcess, RequestHead, Rule,
+};
 use std::time::Duration;
 
 /// The steps that a push to a registry that has another image under the tag goes through.
@@ -161,8 +164,7 @@ fn a_fault_that_lasts_is_told_and_moves_no_tag() {
         push_by(&OBSERVER, registry.host(), &name, &old).unwrap();
         let rule = Rule::on(*phase, fault.clone());
         let proxy = FaultProxy::start(registry.host(), vec![rule]);
-        let result =
-            crate::common::push_by(&crate::common::impatient(), &proxy.host(), &name, &new);
+        let result = crate::common::push_by(&impatient(), &proxy.host(), &name, &new);
         assert!(!proxy.faults().is_empty());
         if let Err(error) = &result {
             let text = message(error);
@@ -170,4 +172,35 @@ fn a_fault_that_lasts_is_told_and_moves_no_tag() {
         }
         assert_new_or_old(&registry, &name, [&old, &new], &result);
     });
+}
+
+#[test]
+fn all_tags_move_or_none() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let tags = ["one", "two", "three"].map(|tag| format!("tags:{tag}"));
+    for name in &tags {
+        push_by(&OBSERVER, registry.host(), name, &old_layers()).unwrap();
+    }
+    let push_all = |host: &str| {
+        let targets = tags.each_ref().map(|name| reference(host, name));
+        let image = TestImage::new(new_layers());
+        push(&impatient(), &image, &targets, &options(), &SilentObserver)
+    };
+    for refused in ["one", "two", "three"] {
+        let is_refused =
+            move |request: &RequestHead| request.path().ends_with(&format!("/{refused}"));
+        let rule = Rule::on(Phase::ManifestPut, Fault::status(500)).when(is_refused);
+        let proxy = FaultProxy::start(registry.host(), vec![rule]);
+        let error = push_all(&proxy.host()).unwrap_err();
+        assert!(message(&error).contains(refused), "{}", message(&error));
+        for name in &tags {
+            assert_stored(&OBSERVER, registry.host(), name, &old_layers());
+        }
+    }
+    push_all(registry.host()).unwrap();
+    for name in &tags {
+        assert_stored(&OBSERVER, registry.host(), name, &new_layers());
+    }
 }

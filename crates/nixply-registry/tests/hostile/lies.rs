@@ -145,6 +145,6 @@ fn uploads_find_the_way_that_a_registry_takes() {
         let mut ends = uploaded(&proxy);
         ends.sort();
         ends.dedup();
-        assert_eq!(ends.len(), 5, "four layers and the config");
+        assert_eq!(ends.len(), 7, "four layers, the config, the layer index");
     });
 }

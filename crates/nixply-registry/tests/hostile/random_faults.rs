@@ -4,7 +4,7 @@ use crate::common::{
     OBSERVER, assert_new_or_old, for_all, large_layer, message, push_by, push_to, small_layer,
 };
 use nixply_testkit::images::TestLayer;
-use nixply_testkit::registry::{FaultProxy, RandomFaults, RegistryProcess};
+use nixply_testkit::registry::{FaultProxy, RandomFaults, RegistryKind, RegistrySetup};
 use std::ops::RangeInclusive;
 
 /// Each makes a schedule; others try others.
@@ -12,11 +12,13 @@ const SEEDS: RangeInclusive<u64> = 1..=60;
 
 #[test]
 fn whatever_the_faults_the_tag_names_the_new_image_or_the_old_one() {
-    let Some(registry) = RegistryProcess::start() else {
-        return;
-    };
+    let kinds = RegistryKind::ALL.map(|kind| RegistrySetup::new(kind).start());
     let seeds: Vec<u64> = SEEDS.collect();
     for_all(&seeds, |&seed| {
+        let kind = usize::try_from(seed).unwrap() % kinds.len();
+        let Some(registry) = &kinds[kind] else {
+            return;
+        };
         let name = format!("random/{seed}:x");
         let old: Vec<TestLayer> = [10, 11].map(|n| small_layer(100 * seed + n)).to_vec();
         let new = vec![
@@ -38,6 +40,6 @@ fn whatever_the_faults_the_tag_names_the_new_image_or_the_old_one() {
                 "an error without a fault: {text}"
             );
         }
-        assert_new_or_old(&registry, &name, [&old, &new], &result);
+        assert_new_or_old(registry, &name, [&old, &new], &result);
     });
 }
