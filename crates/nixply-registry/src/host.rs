@@ -308,6 +308,9 @@ mod tests {
     #[test]
     fn only_a_guess_is_changed_by_an_answer() {
         let known = host("h.example", false);
+        let behind_a_proxy = "http://h.example/x?_state=s".parse().unwrap();
+        let corrected = known.corrected(behind_a_proxy);
+        assert_eq!(corrected.as_str(), "https://h.example/x?_state=s");
         let guessed = host("127.0.0.1:80", false);
         let url = guessed.url("x").unwrap();
         let other = guessed.other_way(&url).unwrap();
