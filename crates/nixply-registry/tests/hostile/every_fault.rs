@@ -12,8 +12,9 @@ use nixply_testkit::registry::{
 use std::time::Duration;
 
 /// The steps that a push to a registry that has another image under the tag goes through.
-const STEPS: [Phase; 6] = [
+const STEPS: [Phase; 7] = [
     Phase::Connect,
+    Phase::ManifestGet,
     Phase::BlobHead,
     Phase::UploadStart,
     Phase::UploadPatch,
@@ -39,7 +40,7 @@ fn new_layers() -> Vec<TestLayer> {
 }
 
 /// What passes if one tries again.
-fn passing_faults() -> Vec<Fault> {
+pub(crate) fn passing_faults() -> Vec<Fault> {
     vec![
         Fault::ResetRequest { after_bytes: 0 },
         Fault::ResetRequest {
@@ -117,7 +118,7 @@ fn a_fault_that_passes_does_not_fail_a_push() {
 }
 
 /// What does not pass, and what the error has to tell.
-fn lasting_faults() -> Vec<(Fault, &'static str)> {
+pub(crate) fn lasting_faults() -> Vec<(Fault, &'static str)> {
     vec![
         (Fault::ResetRequest { after_bytes: 0 }, "no answer"),
         (Fault::ResetAnswer { after_bytes: 0 }, "no answer"),

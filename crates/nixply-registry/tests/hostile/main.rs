@@ -15,4 +15,5 @@ mod memory_records;
 mod mounts;
 mod networks;
 mod random_faults;
+mod side_steps;
 mod tokens;
