@@ -1,4 +1,4 @@
-//! `nixply login` and `logout`, and the programs that share their files.
+//! `nixply login` and `logout`.
 
 use crate::support::Sandbox;
 use nixply_testkit::registry::{
@@ -12,10 +12,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
 /// `aladdin:open sesame`, as Docker writes it.
-const AUTH: &str = "YWxhZGRpbjpvcGVuIHNlc2FtZQ==";
+pub(crate) const AUTH: &str = "YWxhZGRpbjpvcGVuIHNlc2FtZQ==";
 
 /// Runs the command with `home/` as home and a password on standard input.
-fn run(sandbox: &Sandbox, arguments: &[&str], password: &str) -> Output {
+pub(crate) fn run(sandbox: &Sandbox, arguments: &[&str], password: &str) -> Output {
     let mut command = sandbox.command(arguments);
     command
         .env("HOME", sandbox.path("home"))
@@ -24,7 +24,7 @@ fn run(sandbox: &Sandbox, arguments: &[&str], password: &str) -> Output {
     with_input(&mut command, password)
 }
 
-fn with_input(command: &mut Command, input: &str) -> Output {
+pub(crate) fn with_input(command: &mut Command, input: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -36,7 +36,7 @@ fn with_input(command: &mut Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn texts(output: &Output) -> (Option<i32>, String, String) {
+pub(crate) fn texts(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (
         output.status.code(),
@@ -45,7 +45,7 @@ fn texts(output: &Output) -> (Option<i32>, String, String) {
     )
 }
 
-fn login(
+pub(crate) fn login(
     sandbox: &Sandbox,
     key: &str,
     password: &str,
@@ -63,7 +63,7 @@ fn mode(sandbox: &Sandbox, name: &str) -> u32 {
         & 0o777
 }
 
-fn read(sandbox: &Sandbox, name: &str) -> String {
+pub(crate) fn read(sandbox: &Sandbox, name: &str) -> String {
     fs::read_to_string(sandbox.path(name)).unwrap()
 }
 
@@ -381,184 +381,4 @@ fn a_terminal_is_asked_and_shows_no_password() {
     );
     assert!(!seen.contains(TEST_PASSWORD), "{seen}");
     assert!(read(&sandbox, "home/.docker/config.json").contains(AUTH));
-}
-
-/// A program of this machine with a home of its own and nothing else.
-fn tool(sandbox: &Sandbox, program: &std::path::Path, arguments: &[&str]) -> Command {
-    // Some of them want it to be there.
-    fs::create_dir_all(sandbox.path("runtime")).unwrap();
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .current_dir(sandbox.path("."))
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", sandbox.path("home"))
-        .env("XDG_RUNTIME_DIR", sandbox.path("runtime"));
-    command
-}
-
-/// A registry that wants a password and holds `team/app:v1`, with the login for it in `home/`.
-fn logged_in_with_image(sandbox: &Sandbox) -> Option<RegistryProcess> {
-    let registry = RegistryProcess::start_with_user()?;
-    let target = format!("{}/team/app:v1", registry.host());
-    let (code, _, stderr) = login(sandbox, registry.host(), TEST_PASSWORD, &[]);
-    assert_eq!(code, Some(0), "{stderr}");
-    let push = [
-        "push",
-        "closure.json",
-        &target,
-        "--physical-store",
-        "store",
-        "-q",
-    ];
-    assert_eq!(texts(&run(sandbox, &push, "")).0, Some(0));
-    Some(registry)
-}
-
-#[test]
-fn skopeo_reads_what_login_wrote_and_the_reverse() {
-    let Some(skopeo) = require_program("skopeo") else {
-        return;
-    };
-    let sandbox = Sandbox::new();
-    let Some(registry) = logged_in_with_image(&sandbox) else {
-        return;
-    };
-    let host = registry.host();
-    let image = format!("docker://{host}/team/app:v1");
-    let inspect = [
-        "inspect",
-        "--tls-verify=false",
-        "--format",
-        "{{.Digest}}",
-        &image,
-    ];
-    let (code, stdout, stderr) = texts(&tool(&sandbox, &skopeo, &inspect).output().unwrap());
-    assert_eq!(code, Some(0), "{stderr}");
-    assert!(stdout.starts_with("sha256:"), "{stdout}");
-    assert_eq!(texts(&run(&sandbox, &["logout", host], "")).0, Some(0));
-    assert_ne!(
-        texts(&tool(&sandbox, &skopeo, &inspect).output().unwrap()).0,
-        Some(0)
-    );
-
-    // Into the file of the session, then into one by name, with a namespace.
-    let ours = ["inspect", &image];
-    assert_eq!(texts(&run(&sandbox, &ours, "")).0, Some(4));
-    let logs_in = [
-        "login",
-        "--tls-verify=false",
-        "-u",
-        TEST_USER,
-        "--password-stdin",
-    ];
-    let (code, _, stderr) = texts(&with_input(
-        &mut tool(&sandbox, &skopeo, &[&logs_in[..], &[host]].concat()),
-        TEST_PASSWORD,
-    ));
-    assert_eq!(code, Some(0), "{stderr}");
-    assert!(sandbox.path("runtime/containers/auth.json").exists());
-    assert_eq!(texts(&run(&sandbox, &ours, "")).0, Some(0));
-    fs::remove_dir_all(sandbox.path("runtime")).unwrap();
-    let namespace = format!("{host}/team");
-    let named = ["--authfile", "named.json"];
-    let (code, _, stderr) = login(&sandbox, &namespace, TEST_PASSWORD, &named);
-    assert_eq!(code, Some(0), "{stderr}");
-    let inspect = [&inspect[..], &named].concat();
-    let (code, _, stderr) = texts(&tool(&sandbox, &skopeo, &inspect).output().unwrap());
-    assert_eq!(code, Some(0), "{stderr}");
-    assert_eq!(
-        texts(&run(&sandbox, &[&ours[..], &named].concat(), "")).0,
-        Some(0)
-    );
-}
-
-#[test]
-fn podman_knows_who_is_logged_in_and_logs_out() {
-    let Some(podman) = require_program("podman") else {
-        return;
-    };
-    let sandbox = Sandbox::new();
-    let Some(registry) = logged_in_with_image(&sandbox) else {
-        return;
-    };
-    let host = registry.host();
-    let who = ["login", "--get-login", host];
-    let (code, stdout, stderr) = texts(&tool(&sandbox, &podman, &who).output().unwrap());
-    assert_eq!((code, stdout.trim()), (Some(0), TEST_USER), "{stderr}");
-    let file = "home/.docker/config.json";
-    let logout = ["logout", "--authfile", file, host];
-    let (code, _, stderr) = texts(&tool(&sandbox, &podman, &logout).output().unwrap());
-    assert_eq!(code, Some(0), "{stderr}");
-    assert!(!read(&sandbox, file).contains(AUTH));
-
-    let logs_in = [
-        "login",
-        "--tls-verify=false",
-        "--authfile",
-        file,
-        "-u",
-        TEST_USER,
-        "--password-stdin",
-        host,
-    ];
-    let (code, _, stderr) = texts(&with_input(
-        &mut tool(&sandbox, &podman, &logs_in),
-        TEST_PASSWORD,
-    ));
-    assert_eq!(code, Some(0), "{stderr}");
-    let image = format!("docker://{host}/team/app:v1");
-    assert_eq!(texts(&run(&sandbox, &["inspect", &image], "")).0, Some(0));
-}
-
-#[test]
-fn docker_reads_what_login_wrote_and_the_reverse() {
-    let Some(docker) = require_program("docker") else {
-        return;
-    };
-    let sandbox = Sandbox::new();
-    let Some(registry) = logged_in_with_image(&sandbox) else {
-        return;
-    };
-    let host = registry.host();
-    let image = format!("{host}/team/app:v1");
-    // Without a daemon: `manifest` is done by the client alone.
-    let inspect = [
-        "--host",
-        "unix:///nonexistent",
-        "manifest",
-        "inspect",
-        "--insecure",
-        &image,
-    ];
-    let (code, stdout, stderr) = texts(&tool(&sandbox, &docker, &inspect).output().unwrap());
-    assert_eq!(code, Some(0), "{stderr}");
-    assert!(stdout.contains("schemaVersion"), "{stdout}");
-    let logout = ["--host", "unix:///nonexistent", "logout", host];
-    let (code, _, stderr) = texts(&tool(&sandbox, &docker, &logout).output().unwrap());
-    assert_eq!(code, Some(0), "{stderr}");
-    assert!(!read(&sandbox, "home/.docker/config.json").contains(AUTH));
-    assert_ne!(
-        texts(&tool(&sandbox, &docker, &inspect).output().unwrap()).0,
-        Some(0)
-    );
-
-    let ours = ["inspect", &format!("docker://{image}")];
-    assert_eq!(texts(&run(&sandbox, &ours, "")).0, Some(4));
-    let logs_in = [
-        "--host",
-        "unix:///nonexistent",
-        "login",
-        "-u",
-        TEST_USER,
-        "--password-stdin",
-        host,
-    ];
-    let (code, _, stderr) = texts(&with_input(
-        &mut tool(&sandbox, &docker, &logs_in),
-        TEST_PASSWORD,
-    ));
-    assert_eq!(code, Some(0), "{stderr}");
-    assert_eq!(texts(&run(&sandbox, &ours, "")).0, Some(0));
 }

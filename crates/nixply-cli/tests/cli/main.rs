@@ -16,6 +16,7 @@ mod help;
 mod images;
 mod killed;
 mod login;
+mod login_tools;
 mod network;
 mod plan;
 mod push;

@@ -16,6 +16,7 @@ mod error;
 mod helper;
 mod key;
 mod login;
+mod process;
 
 pub use auth_file::AuthFileFormat;
 pub use configured::{AuthFileSource, ConfiguredKeychain, GivenCredentials, KeychainSources};
