@@ -185,9 +185,9 @@ fn tokens_of_two_seconds_are_renewed_before_and_after_their_end() {
             std::thread::sleep(Duration::from_millis(2100));
         }
         assert!(tokens.requests().len() >= 3);
-        // POST and PUT of each, the first refusal, and others only where the end was not told.
+        // Beside POST and PUT of each: the first, and where no end was told, that of every token that had ended.
         let refused = client.traffic().requests - 3 * 2 - tokens.requests().len() as u64;
-        assert_eq!(refused == 1, tells_lifetime, "{refused}");
+        assert_eq!(refused < 3, tells_lifetime, "{refused}");
         assert_eq!(client.traffic().retries, 0);
     }
 }

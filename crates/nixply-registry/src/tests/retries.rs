@@ -180,7 +180,11 @@ fn what_stands_still_is_tried_again() {
             .runtime()
             .block_on(upload(&repository, &bytes))
             .unwrap();
-        assert_eq!(client.traffic().retries, 1, "{phase:?}: {:?}", lines.all());
+        assert!(
+            client.traffic().retries >= 1,
+            "{phase:?}: {:?}",
+            lines.all()
+        );
     }
     let stall = Fault::StallAnswer {
         after_bytes: 0,
