@@ -361,8 +361,13 @@ impl Push<'_> {
             .filter_map(|(layer, pushed)| Some((layer.key()?, pushed.record.clone()?)))
             .collect();
         if let Some(records) = self.options.records {
-            records.remember(&keyed);
-            let digests: Vec<LayerDigest> = keyed.iter().map(|(_, record)| record.digest).collect();
+            // What others say stays where they said it: taken over, it would be believed of every other repository.
+            let own = layers
+                .iter()
+                .filter(|layer| matches!(layer.source, RecordSource::Made | RecordSource::Local));
+            let digests: Vec<LayerDigest> = own
+                .filter_map(|layer| Some(layer.record.as_ref()?.digest))
+                .collect();
             records.remember_held(&digests, &self.name);
         }
         let image = IndexedImage {

@@ -216,6 +216,24 @@ fn a_local_record_makes_an_interrupted_push_cheap() {
 }
 
 #[test]
+fn what_others_say_is_not_remembered_as_ones_own() {
+    let registry = RecordingRegistry::start();
+    let layers = keyed_layers(1..3);
+    push_as(&registry.host(), "team/app:one", &layers, &options()).unwrap();
+    let records = MemoryRecords::default();
+    let remembering = PushOptions {
+        records: Some(&records),
+        ..options()
+    };
+    for tag in ["team/app:one", "team/app:two"] {
+        let report = push_as(&registry.host(), tag, &layers, &remembering).unwrap();
+        assert_eq!(uploads(&report), 0);
+        let keys: Vec<LayerKey> = layers.iter().map(|layer| layer.key().unwrap()).collect();
+        assert_eq!(records.find(&keys), [None, None], "{tag}");
+    }
+}
+
+#[test]
 fn a_wrong_record_is_told_and_not_used() {
     let registry = RecordingRegistry::start();
     for (seed, layer) in [
