@@ -10,13 +10,14 @@ use crate::say::say;
 use anyhow::{Context, Result, ensure};
 use nixply_store::NarHash;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Raised when the same sources make another store.
-const VERSION: u32 = 2;
+const VERSION: u32 = 5;
 
 /// How many bytes the files of the store hold, about.
 const FULL_BYTES: u64 = 2_500_000_000;
@@ -24,7 +25,7 @@ const FULL_BYTES: u64 = 2_500_000_000;
 const QUICK_BYTES: u64 = 200_000_000;
 
 /// Packages above this are left out, so that there are some dozens of store paths and some ten thousands of files.
-const PACKAGE_MOST_KIB: u64 = 90_000;
+const PACKAGE_MOST_KIB: u64 = 100_000;
 
 /// The program that changes in every version; the case is a path of 30 MB.
 const APP_KIB: u64 = 30_000;
@@ -234,12 +235,13 @@ fn sources(is_quick: bool) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
-/// The installed Debian packages, biggest first.
+/// The installed packages of Debian itself, biggest first: what others pack for Debian is mostly one compressed program, as no Nix
+/// package is.
 fn packages() -> Result<Vec<Source>> {
     if find_program("dpkg-query").is_none() {
         return Ok(Vec::new());
     }
-    let format = "${Installed-Size}\t${Package}\t${Architecture}\t${Version}\n";
+    let format = "${Installed-Size}\t${Package}\t${Architecture}\t${Version}\t${Maintainer}\n";
     let installed = command::text(&mut command(
         "dpkg-query",
         ["--show", "--showformat", format],
@@ -248,7 +250,8 @@ fn packages() -> Result<Vec<Source>> {
     let mut packages: Vec<Source> = installed
         .lines()
         .filter_map(|line| {
-            let [size_kib, name, architecture, version] = line.split('\t').collect::<Vec<_>>()[..]
+            let [size_kib, name, architecture, version, maintainer] =
+                line.split('\t').collect::<Vec<_>>()[..]
             else {
                 return None;
             };
@@ -256,13 +259,12 @@ fn packages() -> Result<Vec<Source>> {
                 .parse()
                 .ok()
                 .filter(|kib| *kib <= PACKAGE_MOST_KIB)?;
-            ["all", &own]
-                .contains(&architecture)
-                .then(|| Source::Package {
-                    name: name.to_owned(),
-                    version: version.to_owned(),
-                    size_kib,
-                })
+            let is_debians = maintainer.to_lowercase().contains("debian");
+            (is_debians && ["all", &own].contains(&architecture)).then(|| Source::Package {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                size_kib,
+            })
         })
         .collect();
     packages.sort_by(|a, b| {
@@ -273,12 +275,16 @@ fn packages() -> Result<Vec<Source>> {
     Ok(packages)
 }
 
+/// Files with several names: device and inode (inode(7)).
+type Seen = BTreeSet<(u64, u64)>;
+
 /// Copies a source into the store. A `mark` is written behind every file, which makes all of it another path.
 fn make(source: &Source, name: &str, mark: Option<&str>, store_dir: &Path) -> Result<Made> {
     let new = store_dir.join(".new");
     fs::create_dir(&new)?;
+    let mut seen = Seen::new();
     match source {
-        Source::Tree { dir, .. } => copy_tree(dir, &new, mark)?,
+        Source::Tree { dir, .. } => copy_tree(dir, &new, mark, &mut seen)?,
         Source::Package { name, .. } => {
             let listed = command::text(&mut command("dpkg", ["--listfiles", name]))?;
             for file in listed.lines().filter_map(|line| line.strip_prefix('/')) {
@@ -288,7 +294,7 @@ fn make(source: &Source, name: &str, mark: Option<&str>, store_dir: &Path) -> Re
                     continue;
                 };
                 if !metadata.is_symlink() || file.contains('/') {
-                    copy(&from, &metadata, &new.join(file), mark)?;
+                    copy(&from, &metadata, &new.join(file), mark, &mut seen)?;
                 }
             }
         }
@@ -314,7 +320,7 @@ fn digits(sha256: &[u8; 32]) -> String {
         .collect()
 }
 
-fn copy_tree(from: &Path, to: &Path, mark: Option<&str>) -> Result<()> {
+fn copy_tree(from: &Path, to: &Path, mark: Option<&str>, seen: &mut Seen) -> Result<()> {
     let entries = fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))?;
     for entry in entries {
         let entry = entry?;
@@ -324,16 +330,22 @@ fn copy_tree(from: &Path, to: &Path, mark: Option<&str>) -> Result<()> {
         }
         let (from, to) = (entry.path(), to.join(&name));
         let metadata = from.symlink_metadata()?;
-        copy(&from, &metadata, &to, mark)?;
+        copy(&from, &metadata, &to, mark, seen)?;
         if metadata.is_dir() {
-            copy_tree(&from, &to, mark)?;
+            copy_tree(&from, &to, mark, seen)?;
         }
     }
     Ok(())
 }
 
 /// Copies one entry; what is neither a directory, a file nor a symbolic link is left out, and so is what may not be read.
-fn copy(from: &Path, metadata: &fs::Metadata, to: &Path, mark: Option<&str>) -> Result<()> {
+fn copy(
+    from: &Path,
+    metadata: &fs::Metadata,
+    to: &Path,
+    mark: Option<&str>,
+    seen: &mut Seen,
+) -> Result<()> {
     let failed = || format!("cannot copy {}", from.display());
     if metadata.is_dir() {
         return fs::create_dir_all(to).with_context(failed);
@@ -345,7 +357,10 @@ fn copy(from: &Path, metadata: &fs::Metadata, to: &Path, mark: Option<&str>) -> 
         let target = fs::read_link(from).with_context(failed)?;
         return symlink(target, to).with_context(failed);
     }
-    if !metadata.is_file() {
+    // One of a file's names is enough: some packages have a dozen for one big file.
+    if !metadata.is_file()
+        || (metadata.nlink() > 1 && !seen.insert((metadata.dev(), metadata.ino())))
+    {
         return Ok(());
     }
     match fs::copy(from, to) {
