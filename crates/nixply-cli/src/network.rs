@@ -85,6 +85,9 @@ fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     })
 }
 
+/// The longest time that an option may name: longer than any answer takes, and short enough to be added to a clock.
+const TIME_MAX: Duration = Duration::from_hours(24);
+
 /// A time with an optional unit; without one it is in seconds.
 fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -98,9 +101,10 @@ fn time(text: &str) -> Result<Duration, String> {
             _ => None,
         });
     duration
-        .filter(|duration| !duration.is_zero())
+        .filter(|duration| !duration.is_zero() && *duration <= TIME_MAX)
         .ok_or_else(|| {
-            "expected a number above 0 with `ms`, `s` or `m`, for example 30s".to_owned()
+            "expected a number above 0 with `ms`, `s` or `m`, for example 30s; a day at most"
+                .to_owned()
         })
 }
 
@@ -116,6 +120,7 @@ mod tests {
             ("30s", 30_000),
             ("250ms", 250),
             ("2m", 120_000),
+            ("1440m", 86_400_000),
         ] {
             assert_eq!(
                 time(text),
@@ -133,6 +138,8 @@ mod tests {
             "1.5s",
             "1 s",
             "99999999999999999999",
+            "18446744073709551615s",
+            "1441m",
         ] {
             assert!(time(text).is_err(), "{text}");
         }
