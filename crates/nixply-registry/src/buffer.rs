@@ -33,6 +33,22 @@ pub(crate) struct StreamedLayer {
     pub(crate) record: oneshot::Receiver<LayerRecord>,
 }
 
+impl StreamedLayer {
+    /// A layer of which every byte is in memory.
+    pub(crate) fn whole(record: LayerRecord, segments: Vec<Bytes>) -> Self {
+        let (parts_sender, parts) = mpsc::channel(1);
+        let (record_sender, record_receiver) = oneshot::channel();
+        // Neither fails: there is room, and both receivers are here.
+        let _ = parts_sender.try_send(Part::End);
+        let _ = record_sender.send(record);
+        Self {
+            first: segments,
+            parts,
+            record: record_receiver,
+        }
+    }
+}
+
 /// The maker's end of a [`StreamedLayer`].
 struct Stream {
     parts: mpsc::Sender<Part>,
@@ -183,7 +199,7 @@ impl<'a> LayerSink<'a> {
                     .map_err(|_| over());
             }
             Place::File(file) => {
-                if !file.write(&segment)? {
+                if !file.write(&segment) {
                     self.place = Place::Nowhere;
                 }
                 return Ok(());
@@ -195,31 +211,30 @@ impl<'a> LayerSink<'a> {
             }
         }
         if self.held_bytes > self.budget_bytes {
-            self.overflow()?;
+            self.overflow();
         }
         Ok(())
     }
 
-    fn overflow(&mut self) -> io::Result<()> {
+    fn overflow(&mut self) {
         let Place::Memory(held) = std::mem::replace(&mut self.place, Place::Nowhere) else {
-            return Ok(());
+            return;
         };
         match self.overflow.take() {
             Some(Overflow::Stream(start)) => self.place = Place::Stream(start_stream(held, start)),
             Some(Overflow::Spool(spool)) => {
-                let Some(mut file) = spool.start()? else {
-                    return Ok(());
+                let Some(mut file) = spool.start() else {
+                    return;
                 };
                 for segment in held {
-                    if !file.write(&segment)? {
-                        return Ok(());
+                    if !file.write(&segment) {
+                        return;
                     }
                 }
                 self.place = Place::File(file);
             }
             Some(Overflow::Drop) | None => {}
         }
-        Ok(())
     }
 }
 
@@ -379,6 +394,17 @@ mod tests {
             }
             assert_eq!(spool.used_bytes(), 0, "room is given back");
         }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_used_is_like_none() {
+        let dir = std::env::temp_dir().join("nixply/is/not/here");
+        let spool = Spool::new(Some(dir), u64::MAX);
+        let mut sink = LayerSink::new(Segments::default(), 0, 0, Overflow::Spool(&spool), &|| {
+            false
+        });
+        sink.write_all(&vec![1; 2 * SEGMENT_BYTES]).unwrap();
+        assert!(matches!(sink.finish().unwrap(), Written::Dropped));
     }
 
     #[test]

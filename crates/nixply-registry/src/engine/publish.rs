@@ -55,7 +55,11 @@ pub(crate) async fn publish(
             let subject = Subject::Tag { tag: tag.clone() };
             let moved = repository.put_manifest(tag, media_type, &finished.manifest, &subject);
             if let Err(error) = moved.await {
-                move_back(repository, survey, position, digest).await;
+                // A registry that said no has not moved it. Where the answer was lost or made no sense, it may have.
+                let is_certain =
+                    error.is_client_error() || matches!(error, RegistryError::BlobUnknown { .. });
+                let moved = if is_certain { position } else { position + 1 };
+                move_back(repository, survey, moved, digest).await;
                 return Err(error);
             }
         }
@@ -98,8 +102,8 @@ async fn config(
     Ok(true)
 }
 
-/// Gives the tags before the one that could not be moved back to what they named; as far as possible, for the reason
-/// why one tag cannot be moved is often one for the others.
+/// Gives the first `moved` tags back to what they named; as far as possible, for the reason why one tag cannot be moved is
+/// often one for the others.
 async fn move_back(repository: &Repository, survey: &Survey, moved: usize, digest: Digest) {
     for state in &survey.tags[..moved] {
         let Some(stored) = &state.stored else {

@@ -19,7 +19,7 @@ impl Work<'_> {
     /// Makes the layer and sends it, as often as it takes.
     pub(super) async fn make_and_send(
         &mut self,
-        known: Option<&KnownLayer>,
+        mut known: Option<&KnownLayer>,
         mut session: Option<UploadSession>,
     ) -> Result<Settled, RegistryError> {
         let engine = self.engine;
@@ -27,80 +27,128 @@ impl Work<'_> {
         // Never closed.
         let _permit = engine.in_memory.acquire().await;
         let mut expected = known.map(|known| known.record.clone());
-        let mut resume = None;
+        let mut is_doubted = false;
+        let mut goes_in_parts = false;
+        let mut resume: Option<Resume> = None;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let method = engine.repository.upload_method();
-            let purpose = match (&expected, method) {
+            let skip_bytes = resume.as_ref().map_or(0, Resume::offset_bytes);
+            let purpose = match (&expected, engine.repository.upload_method()) {
                 (None, UploadMethod::Whole) => Purpose::Keep,
-                _ => Purpose::Send {
-                    skip_bytes: resume
-                        .as_ref()
-                        .map_or(0, |resume: &Resume| resume.offset_bytes()),
-                },
+                _ => Purpose::Send { skip_bytes },
             };
             self.times_made += 1;
-            match engine
+            let stream = match engine
                 .makers
                 .make(layer_idx, purpose, expected.clone())
                 .await?
             {
                 Made::InMemory(record, segments) => {
-                    self.check_record(known, &record);
-                    return self.send_segments(record, segments, session).await;
+                    self.check_record(known.take(), &record);
+                    if !goes_in_parts {
+                        let sent = self
+                            .send_segments(record.clone(), segments.clone(), session.take())
+                            .await;
+                        match sent {
+                            Err(error) if self.may_go_in_parts(&error) => {}
+                            result => return result,
+                        }
+                        goes_in_parts = true;
+                        expected = None;
+                    }
+                    StreamedLayer::whole(record, segments)
                 }
                 Made::Spooled(record, file) => {
+                    self.check_record(known.take(), &record);
                     return self.send_file(record, &file).await;
                 }
                 Made::Learnt(record) => {
+                    self.check_record(known.take(), &record);
                     // No room for its bytes, but now its digest is known: the second time they are sent on.
                     expected = Some(record);
+                    continue;
                 }
-                Made::Streaming(stream) => {
-                    let failure = match self
-                        .send_stream(stream, expected.as_ref(), session.take(), resume.take())
-                        .await
-                    {
-                        Ok(settled) => return Ok(settled),
-                        Err(failure) => failure,
-                    };
-                    if let Some(error) = engine.makers.take_failure() {
-                        return Err(error);
+                Made::Streaming(stream) => stream,
+            };
+            let failure = match self
+                .send_stream(stream, expected.as_ref(), session.take(), resume.take())
+                .await
+            {
+                Ok(settled) => {
+                    if let Some(record) = &settled.record {
+                        self.check_record(known, record);
                     }
-                    if engine.makers.take_surprise(layer_idx).is_some() {
-                        if let Some(known) = known {
-                            self.record_is_wrong(&known.source);
-                        }
-                        expected = None;
-                        continue;
-                    }
-                    let error = match failure {
-                        StreamFailure::Fatal(error) => return Err(error),
-                        StreamFailure::MethodRefused { error } => {
-                            if let Some(records) = engine.options.records {
-                                let method = engine.repository.upload_method().text();
-                                records.remember_upload_method(engine.name.host(), method);
-                            }
-                            error
-                        }
-                        StreamFailure::Interrupted { resume: at, error } => {
-                            resume = Some(at);
-                            error
-                        }
-                    };
-                    if attempt >= STREAM_ATTEMPTS {
-                        return Err(error);
-                    }
-                    engine.observer.event(&PushEvent::LayerRestarted {
-                        layer_idx,
-                        title: &engine.image.layers()[layer_idx].title(),
-                        resumed_at_bytes: resume.as_ref().map_or(0, Resume::offset_bytes),
-                        error: &error,
-                    });
+                    return Ok(settled);
                 }
+                Err(failure) => failure,
+            };
+            if let Some(error) = engine.makers.take_failure() {
+                return Err(error);
             }
+            if engine.makers.take_surprise(layer_idx).is_some() && attempt < STREAM_ATTEMPTS {
+                if let Some(known) = known.take() {
+                    self.record_is_wrong(&known.source);
+                }
+                expected = None;
+                continue;
+            }
+            let error = match failure {
+                // One PUT with the length and the digest of a record: the registry found that the layer has others, or
+                // takes none of this size at once.
+                StreamFailure::Fatal(error)
+                    if expected.is_some()
+                        && !is_doubted
+                        && (error.is_status(400) || self.may_go_in_parts(&error)) =>
+                {
+                    is_doubted = true;
+                    expected = None;
+                    error
+                }
+                StreamFailure::Fatal(error) => return Err(error),
+                StreamFailure::MethodRefused { error } => {
+                    let method = self.remember_method();
+                    if goes_in_parts && method == UploadMethod::Whole {
+                        return Err(error);
+                    }
+                    error
+                }
+                StreamFailure::Interrupted { resume: at, error } => {
+                    resume = Some(at);
+                    error
+                }
+            };
+            if attempt >= STREAM_ATTEMPTS {
+                return Err(error);
+            }
+            self.tell_restarted(resume.as_ref(), &error);
         }
+    }
+
+    /// Keeps which method the registry takes, as far as it is known now.
+    fn remember_method(&self) -> UploadMethod {
+        let engine = self.engine;
+        let method = engine.repository.upload_method();
+        if let Some(records) = engine.options.records {
+            records.remember_upload_method(engine.name.host(), method.text());
+        }
+        method
+    }
+
+    fn tell_restarted(&self, resume: Option<&Resume>, error: &RegistryError) {
+        let layer_idx = self.group.first();
+        self.engine.observer.event(&PushEvent::LayerRestarted {
+            layer_idx,
+            title: &self.engine.image.layers()[layer_idx].title(),
+            resumed_at_bytes: resume.map_or(0, Resume::offset_bytes),
+            error,
+        });
+    }
+
+    /// True if a request was refused for its size, and this registry may take less at a time: what stands before it
+    /// has a limit.
+    fn may_go_in_parts(&self, error: &RegistryError) -> bool {
+        error.is_status(413) && self.engine.repository.upload_method() != UploadMethod::Whole
     }
 
     async fn send_segments(

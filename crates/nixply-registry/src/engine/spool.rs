@@ -33,17 +33,15 @@ impl Spool {
         }
     }
 
-    /// Starts a file; `None` if there is no place for it.
-    pub(crate) fn start(&self) -> io::Result<Option<SpooledLayer>> {
-        let Some(dir) = &self.dir else {
-            return Ok(None);
-        };
-        Ok(Some(SpooledLayer {
-            file: tempfile::tempfile_in(dir)?,
+    /// Starts a file; `None` if there is no place for it. A directory that cannot be used is none.
+    pub(crate) fn start(&self) -> Option<SpooledLayer> {
+        let dir = self.dir.as_ref()?;
+        Some(SpooledLayer {
+            file: tempfile::tempfile_in(dir).ok()?,
             size_bytes: 0,
             budget_bytes: self.budget_bytes,
             used_bytes: Arc::clone(&self.used_bytes),
-        }))
+        })
     }
 
     #[cfg(test)]
@@ -53,19 +51,13 @@ impl Spool {
 }
 
 impl SpooledLayer {
-    /// Adds bytes; false if there is no room for them.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<bool> {
+    /// Adds bytes; false if there is no room for them. A disk that fails is like a full one, and like a full budget: the
+    /// layer can be made twice.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> bool {
         let added_bytes = bytes.len() as u64;
         let used_bytes = self.used_bytes.fetch_add(added_bytes, Ordering::Relaxed) + added_bytes;
         self.size_bytes += added_bytes;
-        if used_bytes > self.budget_bytes {
-            return Ok(false);
-        }
-        match self.file.write_all(bytes) {
-            // A full disk is like a full budget.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(false),
-            result => result.map(|()| true),
-        }
+        used_bytes <= self.budget_bytes && self.file.write_all(bytes).is_ok()
     }
 
     /// The file from its beginning; not to be used twice at once, for the position is shared.

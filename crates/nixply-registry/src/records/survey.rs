@@ -201,18 +201,21 @@ impl Surveyor<'_> {
         repository: &Repository,
         targets: &[ImageReference],
     ) -> Result<Vec<TagState>, RegistryError> {
-        let tagged = targets
+        let tagged: Vec<(&ImageReference, &str)> = targets
             .iter()
-            .filter_map(|target| Some((target, target.tag()?)));
-        if !self.options.read_tags {
+            .filter_map(|target| Some((target, target.tag()?)))
+            .collect();
+        // Where several tags are moved, what they name is needed for moving them back, too.
+        if !self.options.read_tags && tagged.len() < 2 {
             return Ok(tagged
+                .into_iter()
                 .map(|(_, tag)| TagState {
                     tag: tag.to_owned(),
                     stored: None,
                 })
                 .collect());
         }
-        let answers = join_all(tagged.map(async |(target, tag)| {
+        let answers = join_all(tagged.into_iter().map(async |(target, tag)| {
             let answer = self.images_at(repository, target, tag).await;
             (target, tag, answer)
         }))
@@ -222,6 +225,7 @@ impl Surveyor<'_> {
             let source = RecordSource::Manifest(target.clone());
             let stored = match answer {
                 Ok(None) => None,
+                Ok(Some((stored, _))) if !self.options.read_tags => Some(stored),
                 Ok(Some((stored, manifests))) => {
                     self.see_manifests(&stored, &manifests);
                     let target = self.target.clone();

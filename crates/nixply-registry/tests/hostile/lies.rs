@@ -1,9 +1,10 @@
 //! Registries that say what is not so, and registries that refuse ways of uploading.
 
 use crate::common::{
-    OBSERVER, assert_new_or_old, assert_stored, digest, for_all, impatient, large_layer, message,
-    push_by, push_to, small_layer, uploaded,
+    OBSERVER, anonymous, assert_new_or_old, assert_stored, digest, for_all, impatient, large_layer,
+    message, options, push_by, push_to, push_with, small_layer, uploaded,
 };
+use nixply_registry::PushOptions;
 use nixply_testkit::images::TestLayer;
 use nixply_testkit::registry::{
     Answer, Fault, FaultProxy, Phase, RegistryProcess, RequestHead, Rule,
@@ -146,5 +147,50 @@ fn uploads_find_the_way_that_a_registry_takes() {
         ends.sort();
         ends.dedup();
         assert_eq!(ends.len(), 7, "four layers, the config, the layer index");
+    });
+}
+
+#[test]
+fn a_tag_whose_answer_makes_no_sense_is_moved_back() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let (old, new) = (old_layers(), new_layers());
+    push_to(registry.host(), "moved:x", &old).unwrap();
+    let wrong = Fault::header("Docker-Content-Digest", WRONG_DIGEST);
+    let rule = Rule::on(Phase::ManifestPut, wrong)
+        .times(1)
+        .when(|request| request.path().ends_with("/manifests/x"));
+    let proxy = FaultProxy::start(registry.host(), vec![rule]);
+    let result = push_by(&impatient(), &proxy.host(), "moved:x", &new);
+    assert!(result.is_err());
+    assert_new_or_old(&registry, "moved:x", [&old, &new], &result);
+}
+
+#[test]
+fn a_limit_on_requests_is_met_whatever_is_known_of_a_layer() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let large = TestLayer::noise(1, 9 << 20);
+    let cases = [
+        ("held", large.clone(), 64 << 20),
+        ("known", large.clone().known_beforehand(), 256 << 10),
+        ("known-held", large.known_beforehand(), 64 << 20),
+    ];
+    for_all(&cases, |(name, layer, layer_memory_budget_bytes)| {
+        let name = format!("limit/{name}:x");
+        let image = [layer.clone(), small_layer(2)];
+        let too_large = Fault::Answer(Answer::status(413));
+        let rules = [Phase::UploadPatch, Phase::UploadPut]
+            .map(|phase| Rule::on(phase, too_large.clone()).when(is_too_large));
+        let proxy = FaultProxy::start(registry.host(), rules.into());
+        let options = PushOptions {
+            layer_memory_budget_bytes: *layer_memory_budget_bytes,
+            ..options()
+        };
+        push_with(&anonymous(), &proxy.host(), &name, &image, &options)
+            .unwrap_or_else(|error| panic!("{}; {:?}", message(&error), proxy.faults()));
+        assert_stored(&OBSERVER, registry.host(), &name, &image);
     });
 }

@@ -70,13 +70,19 @@ fn requests_come_in_the_order_that_keeps_tags_whole() {
     let put = |name: &str| format!("PUT /v2/team/app/manifests/{name}");
     let upload = ["POST", "PUT"].map(|method| format!("{method} /v2/team/app/blobs/uploads/"));
     let layer_digest = layer.record().digest.to_string();
-    let mut expected = vec![blob(&layer_digest)];
+    // What two tags name has to be known for moving the first one back.
+    let mut expected = ["one", "two"]
+        .map(|tag| format!("GET /v2/team/app/manifests/{tag}"))
+        .to_vec();
+    expected.push(blob(&layer_digest));
     expected.extend(upload.clone());
     expected.push(blob(&config_digest(&registry, "one")));
     expected.extend(upload);
     expected.push(put(&report.manifest_digest.unwrap().to_string()));
     expected.extend([put("one"), put("two")]);
-    assert_eq!(lines(&registry), expected);
+    let mut found = lines(&registry);
+    found[..2].sort();
+    assert_eq!(found, expected);
     assert_eq!(registry.blob(&layer_digest).unwrap(), layer.blob());
     assert_eq!(
         registry.manifest("two"),
@@ -92,7 +98,10 @@ fn nothing_changed_costs_one_question_a_layer() {
         .collect();
     push_to(&registry, layers.clone(), &Credentials::Anonymous).unwrap();
     registry.forget_requests();
-    let report = push_to(&registry, layers.clone(), &Credentials::Anonymous).unwrap();
+    let image = TestImage::new(layers.clone());
+    let targets = [reference(&registry.host(), "team/app:three")];
+    let options = without_records();
+    let report = push(&anonymous(), &image, &targets, &options, &SilentObserver).unwrap();
     assert_eq!(uploads(&report), 0);
     assert_eq!(
         registry.count("GET"),
@@ -100,7 +109,7 @@ fn nothing_changed_costs_one_question_a_layer() {
         "nobody is asked what nobody has to know"
     );
     assert_eq!(registry.count("HEAD"), 20 + 1);
-    assert_eq!(registry.count("PUT"), 1 + 2);
+    assert_eq!(registry.count("PUT"), 1 + 1);
     assert_eq!(registry.count("POST") + registry.count("PATCH"), 0);
     assert!(layers.iter().all(|layer| layer.write_count() == 1));
 }

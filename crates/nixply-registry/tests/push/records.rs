@@ -236,14 +236,20 @@ fn what_others_say_is_not_remembered_as_ones_own() {
 #[test]
 fn a_wrong_record_is_told_and_not_used() {
     let registry = RecordingRegistry::start();
-    for (seed, layer) in [
-        (1, keyed_layer(1)),
-        (2, large_layer(2).with_key(LayerKey::of(b"l"))),
+    // More than what waits between a maker and the network.
+    let large = TestLayer::noise(2, 4 << 20).with_key(LayerKey::of(b"l"));
+    let large_bytes = large.record().size_bytes;
+    for (seed, layer, size_bytes) in [
+        (1, keyed_layer(1), 100),
+        (2, large.clone(), large_bytes),
+        (3, large.clone(), 100_000),
+        (4, large, large_bytes + 400_000),
     ] {
         let records = MemoryRecords::default();
         let wrong = LayerRecord {
             diff_id: DiffId::of(b"another"),
             digest: LayerDigest::of(b"nothing has this"),
+            size_bytes,
             ..layer.record().clone()
         };
         records.remember(&[(layer.key().unwrap(), wrong.clone())]);
@@ -254,8 +260,9 @@ fn a_wrong_record_is_told_and_not_used() {
         };
         let events = Events::default();
         let image = TestImage::new(vec![layer.clone()]);
-        let targets = [reference(&registry.host(), &format!("team/app:{seed}"))];
-        let report = push(&anonymous(), &image, &targets, &remembering, &events).unwrap();
+        let targets = [reference(&registry.host(), &format!("team/{seed}:x"))];
+        let report = push(&anonymous(), &image, &targets, &remembering, &events)
+            .unwrap_or_else(|error| panic!("{seed}: {error}"));
         assert_eq!(report.layers[0].record.as_ref(), Some(layer.record()));
         assert_eq!(report.layers[0].source, RecordSource::Made);
         assert!(
@@ -277,6 +284,36 @@ fn a_wrong_record_is_told_and_not_used() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn what_others_say_of_a_layer_is_not_kept_on_this_machine() {
+    let registry = RecordingRegistry::start();
+    let layers = keyed_layers(1..3);
+    let keys: Vec<LayerKey> = layers.iter().filter_map(TestLayer::key).collect();
+    push_as(&registry.host(), "team/app:one", &layers, &options()).unwrap();
+    let records = MemoryRecords::default();
+    let remembering = PushOptions {
+        records: Some(&records),
+        ..options()
+    };
+    let two = push_as(&registry.host(), "team/app:two", &layers, &remembering).unwrap();
+    assert!(matches!(two.layers[0].source, RecordSource::Index(_)));
+    let reusing = PushOptions {
+        reuse_from: vec![reference(&registry.host(), "team/app:one")],
+        ..remembering.clone()
+    };
+    let three = push_as(&registry.host(), "team/app:three", &layers, &reusing).unwrap();
+    assert!(matches!(three.layers[0].source, RecordSource::Manifest(_)));
+    assert_eq!(records.find(&keys), [None, None]);
+
+    let alone = PushOptions {
+        layer_index: LayerIndexPlace::Off,
+        ..remembering
+    };
+    let other = RecordingRegistry::start();
+    push_as(&other.host(), "team/app:one", &layers, &alone).unwrap();
+    assert!(records.find(&keys).iter().all(Option::is_some));
 }
 
 #[test]
@@ -374,10 +411,16 @@ fn tags_move_all_or_none() {
     push(&anonymous(), &image, &targets, &options(), &SilentObserver).unwrap();
     let before = tags.map(|tag| registry.manifest(tag));
     REFUSES.store(true, Ordering::SeqCst);
-    let other = TestImage::new(keyed_layers(1..3)).with_label("a", "b");
-    let error = push(&anonymous(), &other, &targets, &options(), &SilentObserver).unwrap_err();
-    assert!(error.to_string().contains("three"), "{error}");
-    assert_eq!(tags.map(|tag| registry.manifest(tag)), before);
+    for read_tags in [true, false] {
+        let options = PushOptions {
+            read_tags,
+            ..options()
+        };
+        let other = TestImage::new(keyed_layers(1..3)).with_label("a", "b");
+        let error = push(&anonymous(), &other, &targets, &options, &SilentObserver).unwrap_err();
+        assert!(error.to_string().contains("three"), "{error}");
+        assert_eq!(tags.map(|tag| registry.manifest(tag)), before);
+    }
 }
 
 #[test]
