@@ -286,6 +286,11 @@ impl Work<'_> {
     pub(super) fn check_record(&self, known: Option<&KnownLayer>, made: &LayerRecord) {
         if let Some(known) = known.filter(|known| known.record != *made) {
             self.record_is_wrong(&known.source);
+            // Its maker had kept it, and it was forgotten with the wrong one.
+            let layer = &self.engine.image.layers()[self.group.first()];
+            if let (Some(records), Some(key)) = (self.engine.options.records, layer.key()) {
+                records.remember(&[(key, made.clone())]);
+            }
         }
     }
 

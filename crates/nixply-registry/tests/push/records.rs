@@ -272,6 +272,9 @@ fn a_wrong_record_is_told_and_not_used() {
         let digest = layer.record().digest.to_string();
         assert_eq!(registry.blob(&digest).unwrap(), layer.blob());
 
+        let kept = records.find(&[layer.key().unwrap()]);
+        assert_eq!(kept[0].as_ref().unwrap().record, *layer.record());
+
         let checking = PushOptions {
             verify_records: true,
             ..remembering
