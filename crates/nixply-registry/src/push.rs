@@ -353,18 +353,11 @@ impl Push<'_> {
 
     /// Tells this machine and the layer index what the repository has now. Nothing of it can fail the push.
     async fn after(&self, finished: &FinishedImage, layers: &[PushedLayer]) {
-        let keyed: Vec<(LayerKey, LayerRecord)> = self
-            .image
-            .layers()
-            .iter()
-            .zip(layers)
-            .filter_map(|(layer, pushed)| Some((layer.key()?, pushed.record.clone()?)))
-            .collect();
+        let is_own =
+            |layer: &PushedLayer| matches!(layer.source, RecordSource::Made | RecordSource::Local);
         if let Some(records) = self.options.records {
             // What others say stays where they said it: taken over, it would be believed of every other repository.
-            let own = layers
-                .iter()
-                .filter(|layer| matches!(layer.source, RecordSource::Made | RecordSource::Local));
+            let own = layers.iter().filter(|layer| is_own(layer));
             let digests: Vec<LayerDigest> = own
                 .filter_map(|layer| Some(layer.record.as_ref()?.digest))
                 .collect();
@@ -377,6 +370,24 @@ impl Push<'_> {
         let IndexState::Read(reference, before) = &self.survey.index else {
             return;
         };
+        // For the same reason an index of several repositories is told only what was made here, or what it says itself.
+        let is_elsewhere = RepositoryName::from(reference) != self.name;
+        let keyed: Vec<(LayerKey, LayerRecord)> = self
+            .image
+            .layers()
+            .iter()
+            .zip(layers)
+            .filter_map(|(layer, pushed)| {
+                let (key, record) = (layer.key()?, pushed.record.clone()?);
+                let says_so = || {
+                    before
+                        .index
+                        .find(key)
+                        .is_some_and(|(said, _)| *said == record)
+                };
+                (!is_elsewhere || is_own(pushed) || says_so()).then_some((key, record))
+            })
+            .collect();
         if !before.index.clone().note(&image, &keyed) {
             return;
         }

@@ -236,7 +236,8 @@ impl Work<'_> {
             .await?;
         if found == FoundBlob::Nothing {
             self.absent.insert(record.digest);
-            if let Some(records) = self.engine.options.records {
+            let records = self.engine.options.records;
+            if let Some(records) = records.filter(|_| !self.engine.options.dry_run) {
                 records.forget_held(record.digest, &self.engine.name);
             }
         }

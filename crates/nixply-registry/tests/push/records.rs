@@ -131,6 +131,34 @@ fn project_b_mounts_the_layers_of_project_a() {
 }
 
 #[test]
+fn the_index_of_a_fleet_is_not_told_what_a_tag_says() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let alone = PushOptions {
+        layer_index: LayerIndexPlace::Off,
+        ..options()
+    };
+    let fleet = PushOptions {
+        layer_index: LayerIndexPlace::At(reference(registry.host(), "fleet/layers")),
+        ..options()
+    };
+    // Whoever may write to A's tag could have said anything there of the first two.
+    let mut layers = keyed_layers(1..3);
+    push_as(registry.host(), "team/a:x", &layers, &alone).unwrap();
+    layers.push(keyed_layer(3));
+    push_as(registry.host(), "team/a:x", &layers, &fleet).unwrap();
+    assert_eq!(made(&layers), [1, 1, 1]);
+    let report = push_as(registry.host(), "team/b:x", &layers, &fleet).unwrap();
+    assert_eq!(
+        made(&layers),
+        [2, 2, 1],
+        "only what was made for the index is believed"
+    );
+    assert!(matches!(outcomes(&report)[2], LayerOutcome::Mounted { .. }));
+}
+
+#[test]
 fn the_index_leaves_alone_what_is_none() {
     let registry = RecordingRegistry::start();
     let layers = keyed_layers(1..3);
