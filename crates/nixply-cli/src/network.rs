@@ -55,6 +55,8 @@ impl NetworkOptions {
             first_byte_timeout: self.answer_timeout.unwrap_or(defaults.first_byte_timeout),
             stall_timeout: self.stall_timeout.unwrap_or(defaults.stall_timeout),
             retries_per_request: self.retries.unwrap_or(defaults.retries_per_request),
+            // Whoever asks for retries by name expects the registry to come back, or not to be there yet.
+            first_contact_retries: self.retries.unwrap_or(defaults.first_contact_retries),
             observer: self.observer(),
             ..defaults
         })

@@ -47,6 +47,9 @@ pub struct ClientOptions {
     pub stall_timeout: Duration,
     /// How often a request is tried again. By default 6 times, over some 16 seconds: a registry restarts in less.
     pub retries_per_request: u32,
+    /// How often a request is tried again to a host that has never answered, at most as often as any. By default
+    /// twice: a wrong port is told soon.
+    pub first_contact_retries: u32,
     /// How often all requests of the client together are tried again. By default 100 times: a restart of the registry
     /// costs each request that is under way a few, and a registry that fails always ends a push within minutes.
     pub retry_budget: u32,
@@ -68,6 +71,7 @@ impl Default for ClientOptions {
             first_byte_timeout: Duration::from_mins(1),
             stall_timeout: Duration::from_mins(1),
             retries_per_request: 6,
+            first_contact_retries: 2,
             retry_budget: 100,
             connections: 8,
             observer: None,
@@ -203,7 +207,11 @@ impl Client {
             keychain,
             transports: Transports::new(&options)?,
             limiter: Limiter::new(options.connections),
-            retries: RetryBudget::new(options.retries_per_request, options.retry_budget),
+            retries: RetryBudget::new(
+                options.retries_per_request,
+                options.first_contact_retries,
+                options.retry_budget,
+            ),
             counters: Counters::default(),
             hosts: Mutex::default(),
             options,

@@ -285,6 +285,15 @@ impl RegistryError {
         matches!(self, Self::Refused(refusal) if refusal.status == Some(401))
     }
 
+    /// True if whatever else is asked of the same repository would fail in the same way.
+    pub(crate) fn is_unreachable_or_unauthorized(&self) -> bool {
+        self.is_unauthorized()
+            || matches!(
+                self,
+                Self::Transport { .. } | Self::Authentication { .. } | Self::Credentials(_)
+            )
+    }
+
     /// True if the registry says that the image or the repository does not exist.
     #[must_use]
     pub fn is_absent(&self) -> bool {

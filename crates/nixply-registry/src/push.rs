@@ -199,6 +199,14 @@ impl Push<'_> {
         checks.try_collect().await
     }
 
+    /// How often a layer was made only to compare it with its record.
+    fn times_checked(&self, layer_idx: usize) -> u32 {
+        let is_checked = self.options.verify_records
+            && self.survey.known(layer_idx).is_some()
+            && self.groups.iter().any(|group| group.first() == layer_idx);
+        is_checked.into()
+    }
+
     /// The report on a push that is over before it begins: every tag names this very image.
     fn unchanged(&self) -> Result<Option<PushReport>, RegistryError> {
         let known: Option<Vec<&KnownLayer>> = (0..self.image.layers().len())
@@ -212,16 +220,16 @@ impl Push<'_> {
         if !self.survey.is_at(digest) {
             return Ok(None);
         }
-        let layers = known.iter().zip(self.image.layers());
+        let layers = known.iter().zip(self.image.layers()).enumerate();
         Ok(Some(PushReport {
             manifest_digest: Some(digest),
             is_unchanged: true,
             config_uploaded: false,
             layers: layers
-                .map(|(known, layer)| PushedLayer {
+                .map(|(layer_idx, (known, layer))| PushedLayer {
                     title: layer.title(),
                     weight_bytes: layer.weight_bytes(),
-                    times_made: 0,
+                    times_made: self.times_checked(layer_idx),
                     record: Some(known.record.clone()),
                     outcome: LayerOutcome::Present,
                     source: known.source.clone(),
@@ -305,7 +313,8 @@ impl Push<'_> {
                 layers[layer_idx] = Some(PushedLayer {
                     title: layer.title(),
                     weight_bytes: layer.weight_bytes(),
-                    times_made: if position == 0 { settled.times_made } else { 0 },
+                    times_made: self.times_checked(layer_idx)
+                        + if position == 0 { settled.times_made } else { 0 },
                     record: settled.record.clone(),
                     outcome: settled.outcome_at(position).clone(),
                     source: settled.source.clone(),

@@ -23,9 +23,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(20);
 /// worse than one that fails.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(2);
 
-/// How often a host that has never answered is tried again: a wrong port is told soon.
-const FIRST_CONTACT_RETRIES: u32 = 2;
-
 /// Whether something is worth another try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Again {
@@ -110,14 +107,17 @@ pub(crate) fn backoff(failures: u32) -> Duration {
 #[derive(Debug)]
 pub(crate) struct RetryBudget {
     retries_per_request: u32,
+    /// Where nobody has ever answered.
+    first_contact_retries: u32,
     left: AtomicU32,
     used: AtomicU32,
 }
 
 impl RetryBudget {
-    pub(crate) fn new(retries_per_request: u32, retries: u32) -> Self {
+    pub(crate) fn new(retries_per_request: u32, first_contact_retries: u32, retries: u32) -> Self {
         Self {
             retries_per_request,
+            first_contact_retries: first_contact_retries.min(retries_per_request),
             left: AtomicU32::new(retries),
             used: AtomicU32::new(0),
         }
@@ -133,10 +133,7 @@ impl RetryBudget {
     pub(crate) fn wait(&self, again: Again, failures: u32) -> Option<Duration> {
         let (retries, wait) = match again {
             Again::Never => return None,
-            Again::FirstContact => {
-                let retries = self.retries_per_request.min(FIRST_CONTACT_RETRIES);
-                (retries, backoff(failures))
-            }
+            Again::FirstContact => (self.first_contact_retries, backoff(failures)),
             Again::Backoff => (self.retries_per_request, backoff(failures)),
             // A little later than asked for, and not all at once.
             Again::After(wait) => (
@@ -223,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_request_has_a_number_of_retries_and_a_client_a_budget() {
-        let budget = RetryBudget::new(3, 5);
+        let budget = RetryBudget::new(3, 2, 5);
         let tries = |again| {
             (1..1000)
                 .take_while(|&n| budget.wait(again, n).is_some())
@@ -233,16 +230,8 @@ mod tests {
         assert_eq!(tries(Again::After(Duration::ZERO)), 3);
         assert_eq!(tries(Again::Backoff), 2, "the budget is used up");
         assert_eq!(budget.used(), 5);
-        let budget = RetryBudget::new(3, 100);
-        assert!(
-            budget
-                .wait(Again::FirstContact, FIRST_CONTACT_RETRIES)
-                .is_some()
-        );
-        assert!(
-            budget
-                .wait(Again::FirstContact, FIRST_CONTACT_RETRIES + 1)
-                .is_none()
-        );
+        let budget = RetryBudget::new(3, 2, 100);
+        assert!(budget.wait(Again::FirstContact, 2).is_some());
+        assert!(budget.wait(Again::FirstContact, 3).is_none());
     }
 }

@@ -232,8 +232,8 @@ impl Surveyor<'_> {
                     self.learn_manifests(&manifests, &source, &target, true);
                     Some(stored)
                 }
-                // Nothing would come of going on: the push needs the same registry.
-                Err(error @ RegistryError::Transport { .. }) => return Err(error),
+                // Nothing would come of going on: the push needs the same registry, and the same right.
+                Err(error) if error.is_unreachable_or_unauthorized() => return Err(error),
                 Err(error) => {
                     self.tell_failed(&source, &error);
                     None

@@ -244,6 +244,44 @@ fn a_local_record_makes_an_interrupted_push_cheap() {
 }
 
 #[test]
+fn whoever_may_not_read_the_tag_hears_it_before_a_layer_is_made() {
+    let registry = RecordingRegistry::start_with(|_| {
+        let answer = Answer::refusal(401, "UNAUTHORIZED", "authentication required");
+        Some(answer.with_header("WWW-Authenticate", "Basic realm=\"test\""))
+    });
+    for dry_run in [false, true] {
+        let options = PushOptions {
+            dry_run,
+            ..options()
+        };
+        let layers = keyed_layers(1..3);
+        let error = push_as(&registry.host(), "team/app:one", &layers, &options).unwrap_err();
+        assert!(error.to_string().contains("team/app:one"), "{error}");
+        assert!(error.is_unauthorized(), "{error}");
+        assert_eq!(made(&layers), [0; 2]);
+    }
+}
+
+#[test]
+fn records_that_are_verified_cost_the_layers() {
+    let registry = RecordingRegistry::start();
+    let layers = keyed_layers(1..3);
+    push_as(&registry.host(), "team/app:one", &layers, &options()).unwrap();
+    let checking = PushOptions {
+        verify_records: true,
+        ..options()
+    };
+    let report = push_as(&registry.host(), "team/app:one", &layers, &checking).unwrap();
+    assert!(report.is_unchanged);
+    assert_eq!(made(&layers), [2; 2]);
+    let size = |layer: &TestLayer| layer.weight_bytes();
+    assert_eq!(
+        report.store_bytes_read(),
+        layers.iter().map(size).sum::<u64>()
+    );
+}
+
+#[test]
 fn what_others_say_is_not_remembered_as_ones_own() {
     let registry = RecordingRegistry::start();
     let layers = keyed_layers(1..3);
