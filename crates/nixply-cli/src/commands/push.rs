@@ -209,6 +209,7 @@ impl Push {
             events,
             verbose: self.verbose,
             quiet: args.quiet,
+            named: args.records.named()?,
         };
         let pushed = interrupt::stopping(
             move || stop.throw(),
@@ -237,6 +238,7 @@ impl Push {
         } = self;
         let survey = Survey::take(client, image, targets, options, observer)
             .map_err(|error| registry_error(&error))?;
+        observer.warn_of_useless(&survey, image.layers().len());
         if !options.dry_run {
             image::check_present(image.plan(), &args.work, |layer_idx| {
                 survey.known(layer_idx).is_some()

@@ -1,7 +1,7 @@
 //! Progress without a terminal: a line for each layer that is done.
 
 use crate::text;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -14,7 +14,8 @@ pub(crate) struct Lines {
 
 #[derive(Debug, Default)]
 struct State {
-    n_done: usize,
+    /// A layer may be done twice: a registry may have lost what it said it had.
+    done: BTreeSet<usize>,
     begun: BTreeMap<usize, Instant>,
 }
 
@@ -36,15 +37,15 @@ impl Lines {
     /// A layer is where it has to be.
     pub(crate) fn done(&self, layer_idx: usize, what: &str, title: &str, size_bytes: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.n_done += 1;
+        state.done.insert(layer_idx);
         let time = match state.begun.remove(&layer_idx) {
             Some(begun) => format!(" in {}", text::duration(begun.elapsed())),
             None => String::new(),
         };
         // Under the lock: the numbers stand in order.
         text::message(&format!(
-            "layer {}/{}: {what}, {}{time}: {title}\n",
-            state.n_done,
+            "{} of {} done: {what}, {}{time}: {title}\n",
+            state.done.len(),
             self.n_layers,
             text::size(size_bytes)
         ));

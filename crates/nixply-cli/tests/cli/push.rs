@@ -30,7 +30,7 @@ fn redacted(sandbox: &Sandbox, registry: &str, arguments: &[&str]) -> String {
             ("\"bytes_received\":", ","),
             ("  time     ", ""),
             (" not sent, ", " sent in "),
-            ("layer ", "/"),
+            ("", " of "),
             (" sent in ", " request"),
             (" in ", ": "),
         ] {
@@ -40,7 +40,7 @@ fn redacted(sandbox: &Sandbox, registry: &str, arguments: &[&str]) -> String {
     });
     let mut lines: Vec<String> = lines.collect();
     // Layers are made and sent side by side: which is done first is chance.
-    let is_layer = |line: &String| line.starts_with("layer [N]/") || line.starts_with(LAYER_EVENT);
+    let is_layer = |line: &String| line.starts_with("[N] of ") || line.starts_with(LAYER_EVENT);
     for layers in lines.chunk_by_mut(|one, next| is_layer(one) && is_layer(next)) {
         layers.sort();
     }

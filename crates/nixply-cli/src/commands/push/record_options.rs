@@ -1,5 +1,6 @@
 //! Where a push learns what layers are before it makes them.
 
+use super::observer::Named;
 use crate::error::{CliError, ExitStatus};
 use crate::stored::parse_reference;
 use nixply_oci::ImageReference;
@@ -45,6 +46,11 @@ impl RecordOptions {
             .iter()
             .map(|text| parse_reference(text.strip_prefix("docker://").unwrap_or(text)))
             .collect()
+    }
+
+    /// The sources that the user named.
+    pub(super) fn named(&self) -> Result<Named, CliError> {
+        Ok(Named::new(self.reuse_from()?, self.layer_index.is_some()))
     }
 
     /// Tells a push which sources it has.
