@@ -194,6 +194,12 @@ pub enum RegistryError {
         /// Where it stops making sense.
         source: serde_json::Error,
     },
+    /// What was to be read as an image is the list of a fleet's layers.
+    #[error("{reference} is a layer index of nixply, not an image")]
+    LayerIndex {
+        /// What was to be read.
+        reference: Box<ImageReference>,
+    },
     /// An index has no image for the platform, or several and none was asked for.
     #[error(
         "{reference} has {} images ({}), expected one{}",
@@ -241,6 +247,7 @@ impl RegistryError {
             | Self::Broken { .. }
             | Self::SizeDiffers { .. }
             | Self::Malformed { .. }
+            | Self::LayerIndex { .. }
             | Self::NoSuchPlatform { .. } => true,
             Self::Layer { .. }
             | Self::LayerDiffers { .. }
@@ -399,8 +406,16 @@ fn transport_hint(source: &(dyn Error + 'static)) -> Option<&'static str> {
         Some(_) => return Some(TLS_HINT),
         None => {}
     }
+    if is_unknown_host(source) {
+        return Some("the host name is not known: check it");
+    }
     is_refused(source)
         .then_some("nothing listens there: check host and port, and that the registry runs")
+}
+
+/// True if a host name has no address. The HTTP client says so by words alone.
+fn is_unknown_host(source: &(dyn Error + 'static)) -> bool {
+    causes(source).any(|cause| cause.to_string() == "dns error")
 }
 
 /// True if nothing listens.
@@ -451,6 +466,8 @@ mod tests {
                 .unwrap()
                 .contains("nothing listens")
         );
+        let unknown = io::Error::other(io::Error::other("dns error"));
+        assert!(transport_hint(&unknown).unwrap().contains("not known"));
         assert_eq!(transport_hint(&io::Error::other("x")), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Images in a registry, read.
 
 use crate::blob::BlobReader;
+use crate::records::ARTIFACT_TYPE;
 use crate::repository::{Access, Repository};
 use crate::{Client, RegistryError, Subject};
 use nixply_oci::{
@@ -63,6 +64,11 @@ impl RegistryImage {
                     }
                 }
             };
+            if is_layer_index(&manifest) {
+                return Err(RegistryError::LayerIndex {
+                    reference: Box::new(reference.clone()),
+                });
+            }
             let config = repository.config(&manifest.config).await?;
             Ok::<_, RegistryError>(StoredImage {
                 manifest_descriptor: descriptor,
@@ -110,6 +116,14 @@ impl ImageSource for RegistryImage {
             Err(error) => Err(SourceError(Box::new(error))),
         }
     }
+}
+
+/// True for what `--layer-index` names: its one blob is no layer.
+fn is_layer_index(manifest: &ImageManifest) -> bool {
+    let blobs = &manifest.layers;
+    blobs
+        .iter()
+        .any(|blob| blob.media_type.as_str() == ARTIFACT_TYPE)
 }
 
 /// The index's entry for a platform, or its only image where no platform is asked for.

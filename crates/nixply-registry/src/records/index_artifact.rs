@@ -11,7 +11,7 @@ use nixply_oci::{
 use serde::Serialize;
 
 /// What the artifact and its one blob are.
-const ARTIFACT_TYPE: &str = "application/vnd.nixply.layers.v1+json";
+pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.nixply.layers.v1+json";
 
 /// The config of an artifact that has none (OCI image-spec v1.1.1, `manifest.md`, "Guidance for an Empty Descriptor").
 const EMPTY_CONFIG: &[u8] = b"{}";

@@ -12,7 +12,7 @@ mod store;
 mod survey;
 
 pub(crate) use index::{IndexedImage, LayerIndex};
-pub(crate) use index_artifact::{ReadIndex, read_index, write_index};
+pub(crate) use index_artifact::{ARTIFACT_TYPE, ReadIndex, read_index, write_index};
 pub use store::{RecordStore, StoredRecord};
 pub(crate) use survey::IndexState;
 pub use survey::{KnownLayer, Survey};
