@@ -83,6 +83,15 @@ impl CredentialOptions {
         Ok(ConfiguredKeychain::new(sources))
     }
 
+    /// By what the user gives credentials directly, where he does.
+    pub(crate) fn given_by(&self) -> Option<&'static str> {
+        match environment::registry_user() {
+            _ if self.username.is_some() => Some("--username and the password of standard input"),
+            (Some(_), Some(_)) => Some("REGISTRY_USERNAME and REGISTRY_PASSWORD"),
+            _ => None,
+        }
+    }
+
     fn given(&self) -> Result<Option<Credentials>, CliError> {
         if let Some(username) = &self.username {
             return Ok(Some(Credentials::Basic {
@@ -100,7 +109,7 @@ impl CredentialOptions {
                     None => ("REGISTRY_PASSWORD", "REGISTRY_USERNAME"),
                 };
                 text::warning(&format!(
-                    "{set} is set and {unset} is not; going on without both"
+                    "{set} is set and {unset} is empty or not set; going on without both"
                 ));
                 Ok(None)
             }

@@ -4,8 +4,11 @@ use crate::error::{CliError, ExitStatus};
 use crate::keychain::CredentialOptions;
 use crate::network::NetworkOptions;
 use crate::stored::{StoredError, parse_reference, registry_error};
+use crate::text;
 use nixply_oci::{ImageReference, Platform};
-use nixply_registry::{Client, ClientOptions, ConfiguredKeychain, Keychain, RegistryImage};
+use nixply_registry::{
+    Client, ClientOptions, ConfiguredKeychain, Credentials, Keychain, RegistryError, RegistryImage,
+};
 use std::sync::Arc;
 
 /// How registries are reached, and who one is to them.
@@ -22,6 +25,8 @@ pub(crate) struct RegistryOptions {
 #[derive(Debug)]
 pub(crate) struct Registries {
     keychain: Arc<ConfiguredKeychain>,
+    /// The host that the user gave credentials for directly, and by what.
+    given: Option<(String, &'static str)>,
     options: ClientOptions,
 }
 
@@ -46,6 +51,7 @@ impl RegistryOptions {
         }
         Ok(Registries {
             keychain: Arc::new(self.credentials.keychain(host.as_deref())?),
+            given: host.zip(self.credentials.given_by()),
             options: self.network.client_options()?,
         })
     }
@@ -72,7 +78,49 @@ impl Registries {
         platform: Option<&Platform>,
     ) -> Result<RegistryImage, StoredError> {
         let client = self.client(None)?;
-        RegistryImage::open(&client, reference, platform).map_err(StoredError::Registry)
+        RegistryImage::open(&client, reference, platform).map_err(|error| {
+            if error.is_unauthorized() {
+                StoredError::Other(self.error(&error, reference))
+            } else {
+                StoredError::Registry(error)
+            }
+        })
+    }
+
+    /// An error about an image, for people: where credentials were refused, it says whose they are and whence.
+    pub(crate) fn error(&self, error: &RegistryError, image: &ImageReference) -> CliError {
+        let hint = error
+            .is_unauthorized()
+            .then(|| self.refused_user(image))
+            .flatten();
+        let shown = registry_error(error);
+        match hint {
+            Some(hint) => shown.hint(hint),
+            None => shown,
+        }
+    }
+
+    /// Who one is to the registry of an image; none where one is nobody.
+    fn refused_user(&self, image: &ImageReference) -> Option<String> {
+        let (host, repository) = (image.host(), image.repository());
+        let who = match self.keychain.resolve(host, repository).ok()? {
+            Credentials::Basic { username, .. } => {
+                format!("the user `{}`", text::printable(&username))
+            }
+            Credentials::Anonymous => return None,
+            _ => "the token".to_owned(),
+        };
+        let given = self.given.as_ref().filter(|(given, _)| given == host);
+        let whence = match (given, self.keychain.file_for(host, repository)) {
+            (Some((_, by)), _) => (*by).to_owned(),
+            (None, Ok(Some(path))) => {
+                format!("`{}`, or use `nixply login {host}`", path.display())
+            }
+            (None, _) => "GITHUB_TOKEN".to_owned(),
+        };
+        Some(format!(
+            "{who} was refused: check {whence}, and the rights on `{repository}`"
+        ))
     }
 }
 

@@ -72,10 +72,11 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             }
         }
         Command::Clear => {
-            if let Some(records) = &records {
-                records.clear().map_err(|error| refused(&error))?;
-            }
-            String::new()
+            let forgotten = match &records {
+                Some(records) => clear(records)?,
+                None => 0,
+            };
+            format!("forgot {}\n", layers(forgotten))
         }
     };
     std::io::stdout()
@@ -100,6 +101,18 @@ fn open(dir: &Path) -> Result<LocalRecords, CliError> {
         text::warning(&trouble);
     }
     Ok(records)
+}
+
+/// Forgets everything, and tells of how many layers.
+fn clear(records: &LocalRecords) -> Result<u64, CliError> {
+    // What cannot be counted any more can be cleared all the same.
+    let n_records = records.summary().map_or(0, |summary| summary.n_records);
+    records.clear().map_err(|error| refused(&error))?;
+    Ok(n_records)
+}
+
+fn layers(n: u64) -> String {
+    text::count(usize::try_from(n).unwrap_or(usize::MAX), "layer")
 }
 
 fn refused(error: &CacheError) -> CliError {
@@ -143,10 +156,7 @@ fn describe(dir: &Path, summary: &Summary) -> String {
     let mut text = format!(
         "directory  {}\nrecords    {}, {}\n",
         dir.display(),
-        text::count(
-            usize::try_from(summary.n_records).unwrap_or(usize::MAX),
-            "layer"
-        ),
+        layers(summary.n_records),
         text::size(summary.size_bytes),
     );
     if !summary.repositories.is_empty() {

@@ -14,15 +14,16 @@ use crate::interrupt;
 use crate::local_records::Remembered;
 use crate::options::{ImageOptions, WorkOptions, count};
 use crate::progress::{Progress, Show};
-use crate::registries::RegistryOptions;
-use crate::stored::{parse_reference, registry_error};
+use crate::registries::{Registries, RegistryOptions};
+use crate::stored::parse_reference;
+use crate::text;
 use clap::ValueEnum;
 use events::Events;
 use nixply_image::{ManifestFormat, PlannedImage};
 use nixply_layer::Compression;
 use nixply_oci::{Image as _, ImageReference};
 use nixply_registry::{
-    Client, Interrupt, PushOptions, PushReport, RecordStore, Survey, push_surveyed,
+    Client, Interrupt, PushOptions, PushReport, RecordStore, RegistryError, Survey, push_surveyed,
 };
 use observer::Observer;
 use record_options::RecordOptions;
@@ -141,8 +142,8 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
 struct Push {
     image: PlannedImage,
     targets: Vec<ImageReference>,
+    registries: Registries,
     client: Client,
-    verbose: bool,
 }
 
 fn prepare(args: &Args) -> Result<Push, CliError> {
@@ -170,21 +171,34 @@ fn prepare(args: &Args) -> Result<Push, CliError> {
         image = image
             .with_manifest_format(format.into())
             .map_err(|error| CliError::from_error(ExitStatus::Usage, &error))?;
+        warn_of_lost_annotations(&image, format);
     }
     Ok(Push {
         image,
         targets,
         client: registries.client(args.connections)?,
-        verbose: registries.is_verbose(),
+        registries,
     })
+}
+
+fn warn_of_lost_annotations(image: &PlannedImage, format: ManifestFormatName) {
+    let annotations = &image.plan().annotations;
+    if format == ManifestFormatName::Docker && !annotations.is_empty() {
+        let names: Vec<&String> = annotations.keys().collect();
+        text::warning(&format!(
+            "Docker's manifest has no annotations: {} left out",
+            text::printable(&text::quoted(&names))
+        ));
+    }
 }
 
 impl Push {
     fn run(&self, args: &Args, events: Option<&Events>) -> Result<PushReport, CliError> {
+        let verbose = self.registries.is_verbose();
         let remembered = args
             .records
             .uses_this_machine()
-            .then(|| Remembered::open(self.verbose))
+            .then(|| Remembered::open(verbose))
             .flatten();
         let stop = Interrupt::default();
         let mut options = PushOptions::for_jobs(args.work.jobs());
@@ -207,7 +221,7 @@ impl Push {
         let observer = Observer {
             progress: &progress,
             events,
-            verbose: self.verbose,
+            verbose,
             quiet: args.quiet,
             named: args.records.named()?,
         };
@@ -217,7 +231,7 @@ impl Push {
         );
         progress.finish();
         if let Some(remembered) = &remembered
-            && self.verbose
+            && verbose
         {
             remembered.tell_trouble();
         }
@@ -237,7 +251,7 @@ impl Push {
             ..
         } = self;
         let survey = Survey::take(client, image, targets, options, observer)
-            .map_err(|error| registry_error(&error))?;
+            .map_err(|error| self.registries.error(&error, &targets[0]))?;
         observer.warn_of_useless(&survey, image.layers().len());
         if !options.dry_run {
             image::check_present(image.plan(), &args.work, |layer_idx| {
@@ -245,7 +259,21 @@ impl Push {
             })?;
         }
         push_surveyed(client, image, targets, &survey, options, observer)
-            .map_err(|error| registry_error(&error))
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// The push had begun when this happened.
+    fn failed(&self, error: &RegistryError) -> CliError {
+        const AGAIN: &str = "run the same command again: it sends only the rest";
+        let shown = self.registries.error(error, &self.targets[0]);
+        if !matches!(error, RegistryError::Transport { .. }) {
+            return shown;
+        }
+        let hint = match shown.hint_text() {
+            Some(hint) => format!("{hint}; then {AGAIN}"),
+            None => AGAIN.to_owned(),
+        };
+        shown.hint(hint)
     }
 }
 

@@ -510,8 +510,9 @@ fn what_does_not_go_together() {
     ] {
         let half = [(variable, "x"), (other, "")];
         let (_, stderr) = run(&inspect, &half);
-        let expected =
-            format!("warning: {variable} is set and {other} is not; going on without both\n");
+        let expected = format!(
+            "warning: {variable} is set and {other} is empty or not set; going on without both\n"
+        );
         assert!(stderr.starts_with(&expected), "{stderr}");
         assert_eq!(
             run(&["plan", "closure.json"], &half),

@@ -128,6 +128,49 @@ fn what_is_done_is_told_to_machines() {
 }
 
 #[test]
+fn what_the_user_asked_for_and_does_not_get_is_warned_of() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let host = registry.host();
+    let stderr_of = |reference: &str, more: &[&str]| {
+        let output = sandbox.run(&arguments(reference, &[&["-q"], more].concat()));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        stderr
+    };
+    let image = format!("{host}/team/app:v1");
+    assert_eq!(
+        stderr_of(&image, &[]),
+        "",
+        "no index is there to begin with"
+    );
+    let (other, none) = (format!("{host}/team/other:v1"), format!("{host}/none:v1"));
+    let stderr = stderr_of(&other, &["--reuse-from", &none, "--reuse-from", &image]);
+    let expected = format!(
+        "warning: --reuse-from {none}: there is no such image, or it has none of these layers\n"
+    );
+    assert_eq!(stderr, expected);
+    let third = format!("{host}/team/third:v1");
+    let stderr = stderr_of(&third, &["--layer-index", &image]);
+    let expected = format!("warning: going on without the layer index {image}: ");
+    assert!(stderr.starts_with(&expected), "{stderr}");
+    let docker = ["--manifest-format", "docker", "--annotation", "a=b"];
+    let stderr = stderr_of(&third, &docker);
+    let expected = "warning: Docker's manifest has no annotations: `a` left out\n";
+    assert_eq!(stderr, expected);
+
+    let index = format!("docker://{host}/team/app:nixply-layers");
+    let inspect = sandbox.run(&["inspect", &index]);
+    let stderr = String::from_utf8(inspect.stderr).unwrap();
+    assert!(
+        stderr.contains("is a layer index of nixply, not an image"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn every_line_of_json_is_an_event_and_the_last_the_result() {
     let Some(registry) = RegistryProcess::start() else {
         return;

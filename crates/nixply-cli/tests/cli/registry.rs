@@ -106,6 +106,16 @@ fn passwords_come_from_dockers_config() {
     let stderr = String::from_utf8(without.stderr).unwrap();
     assert!(stderr.contains("hint: log in to the registry"), "{stderr}");
 
+    let refused = sandbox
+        .command(&arguments)
+        .env("REGISTRY_USERNAME", "ci")
+        .env("REGISTRY_PASSWORD", "wrong")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    let hint = "hint: the user `ci` was refused: check REGISTRY_USERNAME and REGISTRY_PASSWORD";
+    assert!(stderr.contains(hint), "{stderr}");
+
     fs::create_dir(sandbox.path("docker")).unwrap();
     let (user, password) = (
         nixply_testkit::registry::TEST_USER,
