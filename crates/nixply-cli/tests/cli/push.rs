@@ -3,7 +3,9 @@
 use crate::signals::signal;
 use crate::support::{LIBC, Sandbox};
 use crate::terminal::run_on_terminal;
-use nixply_testkit::registry::{Answer, RecordingRegistry, RegistryProcess};
+use nixply_testkit::registry::{
+    Answer, Fault, FaultProxy, Phase, RecordingRegistry, RegistryProcess, Rule,
+};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -255,6 +257,50 @@ fn requests_are_shown_and_why_they_are_made_again() {
     assert!(has("POST ", "/blobs/uploads/: 202 after "), "{stderr}");
     assert!(has(&format!("PUT {url}: 201 after "), " ms"), "{stderr}");
     assert!(!stderr.contains('?'), "queries may be signatures: {stderr}");
+}
+
+#[test]
+fn a_registry_that_goes_away_leaves_a_rest_to_send() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let reset = |phase| Rule::on(phase, Fault::ResetRequest { after_bytes: 0 });
+    let resets = [Phase::UploadStart, Phase::UploadPatch, Phase::UploadPut].map(reset);
+    let proxy = FaultProxy::start(registry.host(), resets.into());
+    let sandbox = Sandbox::new();
+    let reference = format!("{}/team/app:v1", proxy.host());
+    let output = sandbox.run(&arguments(&reference, &["-q", "--retries", "0"]));
+    assert_eq!(output.status.code(), Some(4));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let hint = "hint: run the same command again: it sends only the rest";
+    assert!(stderr.trim_end().ends_with(hint), "{stderr}");
+}
+
+#[test]
+fn a_layer_that_is_done_twice_is_counted_once() {
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+    let registry = RecordingRegistry::start_with(|request| {
+        if request.method != "PUT" || !request.path.contains("/manifests/") {
+            return None;
+        }
+        let manifest: Value = serde_json::from_slice(&request.body).unwrap();
+        let lost = manifest["layers"][0]["digest"].as_str().unwrap();
+        let refusal = || Answer::refusal(404, "MANIFEST_BLOB_UNKNOWN", lost);
+        (!REFUSED.swap(true, Ordering::SeqCst)).then(refusal)
+    });
+    let sandbox = Sandbox::new();
+    let reference = format!("{}/team/app:v1", registry.host());
+    let output = sandbox.run(&arguments(&reference, &["--jobs", "1"]));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    let counts = stderr
+        .lines()
+        .filter_map(|line| line.split_once(" done: "))
+        .map(|(count, _)| count);
+    assert_eq!(
+        counts.collect::<Vec<_>>(),
+        ["1 of 3", "2 of 3", "3 of 3", "3 of 3"]
+    );
 }
 
 #[test]
