@@ -277,6 +277,30 @@ fn a_registry_that_goes_away_leaves_a_rest_to_send() {
 }
 
 #[test]
+fn a_broken_upload_says_where_it_goes_on() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let once = Rule::on(Phase::UploadPatch, Fault::ResetRequest { after_bytes: 0 }).times(1);
+    let proxy = FaultProxy::start(registry.host(), vec![once]);
+    let sandbox = Sandbox::new();
+    // Too big to be held: it is sent while it is made.
+    sandbox.grow(64 << 20);
+    let reference = format!("{}/team/app:v1", proxy.host());
+    let options = ["--jobs", "1", "--compression", "none"];
+    let output = sandbox.run(&arguments(&reference, &options));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    let broken = |line: &&str| line.starts_with("note: sending the layer ");
+    let notes: Vec<&str> = stderr.lines().filter(broken).collect();
+    assert_eq!(notes.len(), 1, "{stderr}");
+    assert!(
+        notes[0].contains(" broke off, starting again: "),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn a_layer_that_is_done_twice_is_counted_once() {
     static REFUSED: AtomicBool = AtomicBool::new(false);
     let registry = RecordingRegistry::start_with(|request| {

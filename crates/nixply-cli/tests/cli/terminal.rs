@@ -138,7 +138,7 @@ fn elsewhere_there_is_a_line_a_layer() {
         for (n, line) in (1..).zip(lines) {
             let (before, title) = line.rsplit_once(": ").unwrap();
             assert!(
-                before.starts_with(&format!("layer {n}/3: written, ")),
+                before.starts_with(&format!("{n} of 3 done: written, ")),
                 "{line}"
             );
             assert!(before.contains(" in ") && before.ends_with(" s"), "{line}");
