@@ -259,14 +259,14 @@ impl Push {
             })?;
         }
         push_surveyed(client, image, targets, &survey, options, observer)
-            .map_err(|error| self.failed(&error))
+            .map_err(|error| self.failed(&error, options.dry_run))
     }
 
     /// The push had begun when this happened.
-    fn failed(&self, error: &RegistryError) -> CliError {
+    fn failed(&self, error: &RegistryError, dry_run: bool) -> CliError {
         const AGAIN: &str = "run the same command again: it sends only the rest";
         let shown = self.registries.error(error, &self.targets[0]);
-        if !matches!(error, RegistryError::Transport { .. }) {
+        if dry_run || !matches!(error, RegistryError::Transport { .. }) {
             return shown;
         }
         let hint = match shown.hint_text() {
