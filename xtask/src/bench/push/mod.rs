@@ -101,7 +101,8 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<()> {
         rows: Vec::new().into(),
         peak: Vec::new().into(),
     };
-    say(world.preface());
+    let preface = world.preface();
+    say(&preface);
     for case in CASES.iter().filter(|case| options.wants(case)) {
         say(format!("\n{}", case.name));
         (case.measure)(&world).with_context(|| format!("case {}", case.name))?;
@@ -109,7 +110,7 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<()> {
     world.add_peak();
     let rows = world.rows.borrow();
     if options.cases.is_empty() && !options.is_quick {
-        report::write(&root.join("docs/benchmarks.md"), &world.preface(), &rows)?;
+        report::write(&root.join("docs/benchmarks.md"), &preface, &rows)?;
     }
     let missed = rows
         .iter()
