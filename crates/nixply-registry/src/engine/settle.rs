@@ -263,7 +263,9 @@ impl Work<'_> {
         let mut session = None;
         for from in self.elsewhere(known).take(MOUNT_TRIES) {
             let mount = repository.mount(digest, from.repository(), &self.subject);
-            match mount.await? {
+            // A mount only spares work: where it fails, the upload will do, or say what is wrong.
+            let Ok(mount) = mount.await else { continue };
+            match mount {
                 Mount::Mounted => {
                     // A mount tells no size; a manifest with another one than the blob's could not be pulled.
                     let found = repository.find_blob(digest, size_bytes, &self.subject);
