@@ -155,6 +155,8 @@ impl Repository {
         let answer = match self.ask(&Ask::new(Method::HEAD, url, subject)).await {
             Ok(answer) => answer,
             Err(error) if error.is_status(404) => return Ok(FoundBlob::Nothing),
+            // distribution 2.8 answers so for ever where it was killed while it noted the blob; an upload mends that.
+            Err(error) if error.is_status(500) => return Ok(FoundBlob::Nothing),
             Err(error) => return Err(error),
         };
         check_digest(&answer, digest, subject)?;

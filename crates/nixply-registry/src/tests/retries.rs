@@ -104,7 +104,7 @@ fn what_never_passes_is_told_with_the_number_of_tries() {
 
 #[test]
 fn a_client_has_a_budget() {
-    let registry = failing(usize::MAX, || Answer::status(500));
+    let registry = failing(usize::MAX, || Answer::status(503));
     let options = ClientOptions {
         retries_per_request: 2,
         retry_budget: 3,
