@@ -279,7 +279,7 @@ fn refusing_registry(method: &'static str, part: &'static str, status: u16) -> R
 #[test]
 fn refusals_name_request_status_and_object_and_no_secret() {
     for (method, part, status, object) in [
-        ("HEAD", "/blobs/", 500, "layer `a layer` (sha256:"),
+        ("HEAD", "/blobs/", 503, "layer `a layer` (sha256:"),
         ("POST", "/uploads/", 403, "layer `a layer` (sha256:"),
         ("PUT", "/uploads/", 413, "layer `a layer` (sha256:"),
         ("PATCH", "/uploads/", 403, "layer `a layer`"),
@@ -311,6 +311,20 @@ fn refusals_name_request_status_and_object_and_no_secret() {
         let tags = ["one", "two"].map(|tag| registry.manifest(tag));
         assert_eq!(tags, [None, None], "{method} {part}");
     }
+}
+
+/// distribution 2.8 answers so for ever about a blob that it was noting when it was killed.
+#[test]
+fn a_blob_that_the_registry_cannot_tell_of_is_sent() {
+    let registry = RecordingRegistry::start_with(|request| {
+        let asks = request.method == "HEAD" && request.path.contains("/blobs/");
+        asks.then(|| Answer::status(500))
+    });
+    let layer = small_layer(1);
+    let report = push_to(&registry, vec![layer.clone()], &Credentials::Anonymous).unwrap();
+    assert_eq!(uploads(&report), 1);
+    let digest = layer.record().digest.to_string();
+    assert_eq!(registry.blob(&digest).unwrap(), layer.blob());
 }
 
 #[test]
