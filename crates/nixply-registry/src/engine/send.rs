@@ -15,6 +15,13 @@ use nixply_oci::LayerRecord;
 /// client's own attempts up, or was cut off in the middle of a body.
 const STREAM_ATTEMPTS: u32 = 8;
 
+/// The bytes of a layer that was made to its end.
+enum WholeLayer<'a> {
+    /// With the upload that is open for them already, where there is one.
+    InMemory(Vec<Bytes>, Option<UploadSession>),
+    InFile(&'a SpooledLayer),
+}
+
 impl Work<'_> {
     /// Makes the layer and sends it, as often as it takes.
     pub(super) async fn make_and_send(
@@ -47,10 +54,8 @@ impl Work<'_> {
                 Made::InMemory(record, segments) => {
                     self.check_record(known.take(), &record);
                     if !goes_in_parts {
-                        let sent = self
-                            .send_segments(record.clone(), segments.clone(), session.take())
-                            .await;
-                        match sent {
+                        let whole = WholeLayer::InMemory(segments.clone(), session.take());
+                        match self.send_whole(record.clone(), whole).await {
                             Err(error) if self.may_go_in_parts(&error) => {}
                             result => return result,
                         }
@@ -61,7 +66,7 @@ impl Work<'_> {
                 }
                 Made::Spooled(record, file) => {
                     self.check_record(known.take(), &record);
-                    return self.send_file(record, &file).await;
+                    return self.send_whole(record, WholeLayer::InFile(&file)).await;
                 }
                 Made::Learnt(record) => {
                     self.check_record(known.take(), &record);
@@ -151,11 +156,11 @@ impl Work<'_> {
         error.is_status(413) && self.engine.repository.upload_method() != UploadMethod::Whole
     }
 
-    async fn send_segments(
+    /// Sends a layer of which all bytes are here, unless the repository has it.
+    async fn send_whole(
         &mut self,
         record: LayerRecord,
-        segments: Vec<Bytes>,
-        session: Option<UploadSession>,
+        bytes: WholeLayer<'_>,
     ) -> Result<Settled, RegistryError> {
         self.name_digest(&record);
         let blob = self.engine.blob(record.digest);
@@ -166,35 +171,19 @@ impl Work<'_> {
         }
         let digest = record.digest.into();
         let repository = self.engine.repository;
-        repository
-            .upload(digest, segments, session, &self.subject, &self.sent)
-            .await?;
-        *is_there = true;
-        Ok(self.settled(
-            Some(record),
-            LayerOutcome::Uploaded { bytes: 0 },
-            RecordSource::Made,
-        ))
-    }
-
-    async fn send_file(
-        &mut self,
-        record: LayerRecord,
-        file: &SpooledLayer,
-    ) -> Result<Settled, RegistryError> {
-        self.name_digest(&record);
-        let blob = self.engine.blob(record.digest);
-        let mut is_there = blob.lock().await;
-        if *is_there || self.look_for(&record).await? == FoundBlob::Whole {
-            *is_there = true;
-            return Ok(self.settled(Some(record), LayerOutcome::Present, RecordSource::Made));
+        match bytes {
+            WholeLayer::InMemory(segments, session) => {
+                repository
+                    .upload(digest, segments, session, &self.subject, &self.sent)
+                    .await?;
+            }
+            WholeLayer::InFile(file) => {
+                let file = file.open().map_err(RegistryError::Spool)?;
+                repository
+                    .upload_file(digest, record.size_bytes, file, &self.subject, &self.sent)
+                    .await?;
+            }
         }
-        let digest = record.digest.into();
-        let open = file.open().map_err(RegistryError::Spool)?;
-        self.engine
-            .repository
-            .upload_file(digest, record.size_bytes, open, &self.subject, &self.sent)
-            .await?;
         *is_there = true;
         Ok(self.settled(
             Some(record),
