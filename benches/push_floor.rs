@@ -87,6 +87,7 @@ fn plan_options() -> PlanOptions {
         layer_format: LayerFormatRecord::Nixply,
         platform: Platform::linux("amd64"),
         config: RuntimeConfig::default(),
+        layer_tars: Vec::new(),
         root_files: Vec::new(),
         name: None,
         tag: None,

@@ -61,7 +61,7 @@ pub(crate) fn read(
         });
     }
     let input = read_input(image)?;
-    let is_planned_here = !matches!(input, Input::Plan(_));
+    let is_planned_here = !matches!(input, Input::Plan(_) | Input::Decided(_));
     let options = ImageOptions {
         plan: if is_planned_here {
             reading.plan.clone()
@@ -193,7 +193,7 @@ pub(crate) fn references(
     if let Some(given) = closure {
         return match read_input(given)? {
             Input::Closure(closure) => Ok(check_closure(image, known, given, closure)),
-            Input::Plan(_) | Input::Spec(..) => Err(CliError::new(
+            Input::Plan(_) | Input::Decided(_) | Input::Spec(..) => Err(CliError::new(
                 ExitStatus::Input,
                 format!("--closure: `{given}` is no closure, so it has no references"),
             )),

@@ -2,15 +2,15 @@
 
 use crate::environment;
 use crate::error::{CliError, ExitStatus};
-use crate::input::{Input, read_input, spec_closure};
+use crate::input::{Input, read_input, spec_closure, store_path_of};
 use crate::named_paths::{self, Given};
 use crate::options::{ImageOptions, LayerFormatName, NameOptions, WorkOptions, created};
 use crate::packer_input::{note_unknown, packer_input};
 use crate::registries::Registries;
 use crate::text;
 use nixply_image::{
-    DEFAULT_MAX_LAYERS, ImageSpec, Plan, PlannedImage, PlannedLayer, PlanningError, plan_image,
-    resolve_root_files,
+    DEFAULT_MAX_LAYERS, ImageSpec, LayerFormatRecord, Plan, PlannedImage, PlannedLayer,
+    PlanningError, plan_image, resolve_layer_tars, resolve_root_files,
 };
 use nixply_layer::{Compression, CompressionPool};
 use nixply_oci::Platform;
@@ -45,6 +45,13 @@ pub(crate) fn plan_input(
 ) -> Result<(Plan, Option<Closure>), CliError> {
     let (mut plan, closure) = match input {
         Input::Plan(plan) => (replan(*plan, request)?, None),
+        Input::Decided(plan) => {
+            let compression = request.options.plan.compression;
+            let plan = plan
+                .with_compression(compression.unwrap_or(request.default_compression))
+                .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
+            (replan(plan, request)?, None)
+        }
         Input::Closure(closure) => {
             plan_spec(Some(closure), ImageSpec::empty(), Path::new("."), request)?
         }
@@ -73,7 +80,7 @@ fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
         return Err(CliError::new(
             ExitStatus::Usage,
             format!(
-                "{option} has no meaning here: `{}` is a plan, which decides the layers",
+                "{option} has no meaning here: `{}` decides the layers already",
                 request.image
             ),
         ));
@@ -141,6 +148,8 @@ fn plan_spec(
         })?;
     let root_files = resolve_root_files(&spec.files, base)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
+    let layer_tars = resolve_layer_tars(&spec.layer_tars, base)
+        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     let options = nixply_image::PlanOptions {
         packer: packer.packer,
         max_layers: options
@@ -152,12 +161,14 @@ fn plan_spec(
         prior: packer.prior,
         compression,
         layer_format: match options.layer_format {
-            Some(LayerFormatName::Dockertools) => nixply_image::LayerFormatRecord::Dockertools,
-            Some(LayerFormatName::Nixply) | None => nixply_image::LayerFormatRecord::Nixply,
+            Some(LayerFormatName::Dockertools) => LayerFormatRecord::dockertools(),
+            Some(LayerFormatName::Nixply) => LayerFormatRecord::Nixply,
+            None => spec.layer_format.unwrap_or_default(),
         },
         platform,
         config,
         root_files,
+        layer_tars,
         name: spec.name,
         tag: spec.tag,
         created: request.options.config.created.clone().or(spec_created),
@@ -212,13 +223,19 @@ pub(crate) fn check_present(
 ) -> Result<(), CliError> {
     let store = work.store.root(plan.store_dir().unwrap_or_default());
     let mut missing = Vec::new();
+    let mut missing_tars = Vec::new();
     for (layer_idx, layer) in plan.layers.iter().enumerate() {
-        let PlannedLayer::Store { paths, .. } = layer else {
-            continue;
-        };
         if is_known(layer_idx) {
             continue;
         }
+        if let PlannedLayer::Tar { path, .. } = layer
+            && store.locate_file(path).symlink_metadata().is_err()
+        {
+            missing_tars.push(path.display().to_string());
+        }
+        let PlannedLayer::Store { paths, .. } = layer else {
+            continue;
+        };
         for planned in paths {
             let Ok(path) = store.store_dir().parse(&planned.path) else {
                 continue;
@@ -229,6 +246,11 @@ pub(crate) fn check_present(
             }
         }
     }
+    // A tar lies in a store path as a rule, and then that is what can be fetched.
+    missing.extend(missing_tars.iter().map(|tar| {
+        let store_path = store_path_of(Path::new(tar));
+        store_path.map_or(tar.as_str(), |path| &tar[..path.len()])
+    }));
     if missing.is_empty() {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use crate::document::Document;
 use crate::error::{CliError, ExitStatus};
 use crate::nix;
+use crate::other_tools;
 use nixply_image::{ImageSpec, Plan};
 use nixply_oci::ImageReference;
 use nixply_store::{Closure, ClosureForm, StorePath, read_closure};
@@ -16,6 +17,8 @@ pub(crate) enum Input {
     Closure(Closure),
     /// A plan.
     Plan(Box<Plan>),
+    /// A plan by another tool's file, which says nothing of how layers are compressed.
+    Decided(Box<Plan>),
     /// An image specification and the directory that its paths are relative to.
     Spec(Box<ImageSpec>, PathBuf),
 }
@@ -110,7 +113,7 @@ fn read_regular_file(image: &str, path: &Path) -> Result<Option<Input>, CliError
     if in_store {
         let head = read_head(path)?;
         let first = head.iter().find(|byte| !byte.is_ascii_whitespace());
-        if !first.is_some_and(|byte| b"{[/".contains(byte)) {
+        if !first.is_some_and(|byte| b"{[/#".contains(byte)) {
             return Ok(None);
         }
     }
@@ -165,7 +168,10 @@ pub(crate) fn store_path_of(path: &Path) -> Option<String> {
 }
 
 fn is_known(bytes: &[u8]) -> bool {
-    ClosureForm::detect(bytes).is_ok() || Plan::is_plan(bytes) || ImageSpec::is_spec(bytes)
+    ClosureForm::detect(bytes).is_ok()
+        || Plan::is_plan(bytes)
+        || ImageSpec::is_spec(bytes)
+        || other_tools::is_known(bytes)
 }
 
 /// True for the forms that a closure shows in its first bytes. To look for a schema is to read all of a document, and
@@ -188,6 +194,9 @@ fn read_bytes(bytes: &[u8], name: &str, base: &Path) -> Result<Input, CliError> 
     if ImageSpec::is_spec(bytes) {
         let spec = ImageSpec::from_json(bytes).map_err(|error| input(&error))?;
         return Ok(Input::Spec(Box::new(spec), base.to_owned()));
+    }
+    if let Some(plan) = other_tools::plan(bytes, name)? {
+        return Ok(Input::Decided(Box::new(plan)));
     }
     closure_from(bytes, name).map(Input::Closure)
 }

@@ -26,6 +26,7 @@ mod named_paths;
 mod network;
 mod nix;
 mod options;
+mod other_tools;
 mod packer_input;
 mod progress;
 mod registries;

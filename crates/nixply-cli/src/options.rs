@@ -259,6 +259,13 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("expected a number from 1 to {MOST}"))
 }
 
+/// A time of files, in seconds since 1970.
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
+    let time = chrono::DateTime::parse_from_rfc3339(text)
+        .map_err(|error| format!("expected RFC 3339 such as 2026-01-31T12:00:00Z: {error}"))?;
+    u64::try_from(time.timestamp()).map_err(|_| format!("`{text}` is before 1970"))
+}
+
 /// A creation time in UTC, as the config has it.
 pub(crate) fn created(text: &str) -> Result<String, String> {
     use chrono::{DateTime, SecondsFormat, Utc};

@@ -128,7 +128,7 @@ fn read_prior(
                 .to_owned()
         });
         return match read_input(image).map_err(|error| error.maybe_hint(first_run))? {
-            Input::Plan(plan) => layers_of_plan(&plan),
+            Input::Plan(plan) | Input::Decided(plan) => layers_of_plan(&plan),
             Input::Closure(_) | Input::Spec(..) => Err(CliError::new(
                 ExitStatus::Input,
                 format!("--prior: `{image}` is neither a plan nor an image, so it has no layers"),

@@ -216,6 +216,7 @@ fn planned_layer(spec: LayerSpec, layer: &PlannedLayer, store_dir: &StoreDir) ->
                 .fold(0, u64::saturating_add),
             LayerHolds::RootFiles(files.iter().map(|file| file.path.clone()).collect()),
         ),
+        PlannedLayer::Tar { size_bytes, .. } => (*size_bytes, LayerHolds::RootFiles(Vec::new())),
     };
     let uncompressed = LayerSpec {
         compression: Compression::None,

@@ -14,6 +14,8 @@ pub const DEFAULT_CREATED: &str = "1970-01-01T00:00:01Z";
 /// What a layer's history entry begins with; a JSON array of absolute paths follows.
 const STORE_PATHS: &str = "store paths: ";
 const ROOT_FILES: &str = "root files: ";
+/// The tar's store path has a hash, which must not reach the config: the same layer, the same image.
+const LAYER_TAR: &str = "layer tar: ";
 
 /// The form of an image's manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -128,6 +130,7 @@ fn descriptor(layer: &PlannedLayer, record: &LayerRecord, format: ManifestFormat
 }
 
 fn history(layer: &PlannedLayer, created: &str) -> History {
+    let tar_title;
     let (label, names): (&str, Vec<&str>) = match layer {
         PlannedLayer::Store { paths, .. } => (
             STORE_PATHS,
@@ -137,6 +140,10 @@ fn history(layer: &PlannedLayer, created: &str) -> History {
             ROOT_FILES,
             files.iter().map(|file| file.path.as_str()).collect(),
         ),
+        PlannedLayer::Tar { path, .. } => {
+            tar_title = nixply_layer::tar_title(path);
+            (LAYER_TAR, vec![tar_title.as_str()])
+        }
     };
     // The version is left out on purpose: it would change the digest of an image whose bytes are the same.
     History {
@@ -154,8 +161,12 @@ pub fn store_paths_of_history(history: &History) -> Option<Vec<String>> {
     serde_json::from_str(names).ok()
 }
 
-/// The root files that a layer's history entry names, as nixply writes it; none for other layers.
+/// The root files that a layer's history entry names, as nixply writes it; none for other layers. A finished tar names
+/// none of its files.
 pub(crate) fn root_files_of_history(history: &History) -> Option<Vec<String>> {
+    if history.comment.as_deref()?.starts_with(LAYER_TAR) {
+        return Some(Vec::new());
+    }
     let names = history.comment.as_deref()?.strip_prefix(ROOT_FILES)?;
     serde_json::from_str(names).ok()
 }

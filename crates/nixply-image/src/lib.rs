@@ -19,8 +19,11 @@
 
 mod compare;
 mod contents;
+mod dockertools_conf;
 mod explain;
 mod finish;
+mod layer_format;
+mod layer_tar;
 mod package;
 mod plan;
 mod planned_image;
@@ -34,13 +37,16 @@ pub use compare::{
     compare,
 };
 pub use contents::{HeldPath, ImageContents, LayerHolds, LayerOutline, SizeMeasure};
+pub use dockertools_conf::{ConfError, ConfTimes, DockerToolsConf, conf_of_stream_script};
 pub use explain::{
     ImageGraph, LayerExplanation, LayerWhy, MIN_HASH_DIGITS, PathQuery, Users, explain_layers,
     find_path,
 };
 pub use finish::{DEFAULT_CREATED, ManifestFormat, finish, store_paths_of_history};
+pub use layer_format::LayerFormatRecord;
+pub use layer_tar::{LayerTarError, resolve_layer_tars};
 pub use package::{Package, compare_versions};
-pub use plan::{LayerFormatRecord, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath};
+pub use plan::{PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath};
 pub use planned_image::PlannedImage;
 pub use planning::{DEFAULT_MAX_LAYERS, PlanOptions, PlanningError, plan_image};
 pub use reasons::{LayerReasonRecord, VolatilePath, VolatileReasonRecord};

@@ -3,15 +3,16 @@
 //! The JSON form is `nixply.plan/1`, a contract: readers refuse an unknown major schema and ignore unknown fields.
 //! Store paths stand unescaped, so that Nix finds them and keeps the closure alive.
 
-use crate::{LayerReasonRecord, RootFileError, RootFileSpec, VolatilePath};
+use crate::{LayerFormatRecord, LayerReasonRecord, RootFileError, RootFileSpec, VolatilePath};
 use nixply_layer::{
-    Compression, LayerContents, LayerFormat, LayerSpec, RootFile, StorePathContent,
+    Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec, RootFile, StorePathContent,
     check_root_files,
 };
-use nixply_oci::{Digest, LayerKey, Platform, RuntimeConfig};
+use nixply_oci::{DiffId, Digest, LayerKey, Platform, RuntimeConfig};
 use nixply_store::{NarHash, StoreDir, StorePath, StorePathError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The schema that this version writes.
 const SCHEMA: &str = "nixply.plan/1";
@@ -78,38 +79,6 @@ pub struct PackerRecord {
     pub unknown_paths: Option<usize>,
 }
 
-/// The layer format in a plan.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LayerFormatRecord {
-    /// nixply's own format (`docs/format.md`).
-    #[default]
-    Nixply,
-    /// The bytes that nixpkgs' `dockerTools.streamLayeredImage` makes with its default owner and time.
-    Dockertools,
-}
-
-impl LayerFormatRecord {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde calls it with a reference"
-    )]
-    fn is_nixply(&self) -> bool {
-        *self == Self::Nixply
-    }
-
-    /// The format as a layer takes it.
-    #[must_use]
-    pub fn to_layer_format(self) -> LayerFormat {
-        match self {
-            Self::Nixply => LayerFormat::Nixply,
-            Self::Dockertools => {
-                LayerFormat::DockerTools(nixply_layer::DockerToolsHeader::default())
-            }
-        }
-    }
-}
-
 /// One layer of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -142,13 +111,24 @@ pub enum PlannedLayer {
         /// The files.
         files: Vec<RootFileSpec>,
     },
+    /// A tar that exists already.
+    Tar {
+        /// The diff ID and the compression, as one hash.
+        key: LayerKey,
+        /// The hash of the tar.
+        diff_id: DiffId,
+        /// The tar, as an absolute path.
+        path: PathBuf,
+        /// The size of the tar.
+        size_bytes: u64,
+    },
 }
 
 impl PlannedLayer {
     /// What the layer is made from, as one hash.
     #[must_use]
     pub fn key(&self) -> LayerKey {
-        let (Self::Store { key, .. } | Self::Root { key, .. }) = self;
+        let (Self::Store { key, .. } | Self::Root { key, .. } | Self::Tar { key, .. }) = self;
         *key
     }
 }
@@ -334,6 +314,19 @@ impl Plan {
                     let files = self.root_files(files)?;
                     (LayerContents::Root { files }, *key)
                 }
+                PlannedLayer::Tar {
+                    key,
+                    diff_id,
+                    path,
+                    size_bytes,
+                } => {
+                    let tar = FinishedTar {
+                        path: path.clone(),
+                        diff_id: *diff_id,
+                        size_bytes: *size_bytes,
+                    };
+                    (LayerContents::Tar(tar), *key)
+                }
             };
             let spec = self.layer_spec(contents);
             let expected = spec.key();
@@ -373,7 +366,9 @@ impl Plan {
             }
             .key();
             match layer {
-                PlannedLayer::Store { key: old, .. } | PlannedLayer::Root { key: old, .. } => {
+                PlannedLayer::Store { key: old, .. }
+                | PlannedLayer::Root { key: old, .. }
+                | PlannedLayer::Tar { key: old, .. } => {
                     *old = key;
                 }
             }
@@ -381,11 +376,26 @@ impl Plan {
         Ok(self)
     }
 
+    /// A layer that is a tar which exists already.
+    pub(crate) fn tar_layer(&self, tar: FinishedTar) -> PlannedLayer {
+        let FinishedTar {
+            path,
+            diff_id,
+            size_bytes,
+        } = tar.clone();
+        PlannedLayer::Tar {
+            key: self.layer_spec(LayerContents::Tar(tar)).key(),
+            diff_id,
+            path,
+            size_bytes,
+        }
+    }
+
     pub(crate) fn layer_spec(&self, contents: LayerContents) -> LayerSpec {
         let format = match contents {
             LayerContents::Store { .. } => self.layer_format.to_layer_format(),
             // dockerTools makes its layer of root files with another program; nixply has one way.
-            LayerContents::Root { .. } => LayerFormat::Nixply,
+            LayerContents::Root { .. } | LayerContents::Tar(_) => LayerFormat::Nixply,
         };
         LayerSpec {
             contents,
@@ -399,7 +409,7 @@ impl Plan {
     pub fn store_dir(&self) -> Option<StoreDir> {
         let first = self.layers.iter().find_map(|layer| match layer {
             PlannedLayer::Store { paths, .. } => paths.first(),
-            PlannedLayer::Root { .. } => None,
+            PlannedLayer::Root { .. } | PlannedLayer::Tar { .. } => None,
         })?;
         StoreDir::new(first.path.rsplit_once('/')?.0).ok()
     }

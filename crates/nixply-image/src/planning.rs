@@ -1,11 +1,10 @@
 //! From a closure and options to a plan.
 
-use crate::plan::LayerFormatRecord;
 use crate::{
-    LayerReasonRecord, PackerRecord, Plan, PlannedLayer, PlannedPath, RootFileError, RootFileSpec,
-    VolatilePath,
+    LayerFormatRecord, LayerReasonRecord, PackerRecord, Plan, PlannedLayer, PlannedPath,
+    RootFileError, RootFileSpec, VolatilePath,
 };
-use nixply_layer::{Compression, LayerContents, StorePathContent};
+use nixply_layer::{Compression, FinishedTar, LayerContents, StorePathContent};
 use nixply_oci::{Digest, Platform, RuntimeConfig};
 use nixply_pack::{
     Budget, Catalog, CatalogError, LayerReason, PackError, PackOptions, PackedLayer, Packer,
@@ -44,6 +43,8 @@ pub struct PlanOptions {
     pub config: RuntimeConfig,
     /// What stands outside the store, resolved.
     pub root_files: Vec<RootFileSpec>,
+    /// Finished tars: one layer each, above all others, the first one lowest.
+    pub layer_tars: Vec<FinishedTar>,
     /// The image's name.
     pub name: Option<String>,
     /// The image's tag.
@@ -75,15 +76,15 @@ pub enum PlanningError {
     /// A root file cannot be part of an image.
     #[error(transparent)]
     RootFile(#[from] RootFileError),
-    /// There is neither a store path nor a root file.
-    #[error("the image would be empty: it has neither store paths nor root files")]
+    /// There is no store path, no root file and no layer tar.
+    #[error("the image would be empty: it has neither store paths nor root files nor layer tars")]
     Empty,
 }
 
 /// Packs a closure into layers and puts the root files, where there are any, into one more on top, below what is new in
 /// every version of the image.
 pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Plan, PlanningError> {
-    if closure.is_none() && options.root_files.is_empty() {
+    if closure.is_none() && options.root_files.is_empty() && options.layer_tars.is_empty() {
         return Err(PlanningError::Empty);
     }
     let packer = packer_record(&options)?;
@@ -97,7 +98,8 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
                 packer: options.packer,
                 budget: Budget {
                     max_layers: options.max_layers,
-                    reserved_layers: usize::from(!options.root_files.is_empty()),
+                    reserved_layers: usize::from(!options.root_files.is_empty())
+                        + options.layer_tars.len(),
                 },
                 volatile: &volatile,
                 catalog: options.catalog.as_ref(),
@@ -118,6 +120,10 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
         let place = root_files_place(&plan);
         plan.layers.insert(place, PlannedLayer::Root { key, files });
     }
+    for tar in options.layer_tars {
+        let layer = plan.tar_layer(tar);
+        plan.layers.push(layer);
+    }
     plan.tool = options.tool;
     plan.name = options.name;
     plan.tag = options.tag;
@@ -133,13 +139,13 @@ fn root_files_place(plan: &Plan) -> usize {
     let changes_always = |layer: &&PlannedLayer| {
         let reason = match layer {
             PlannedLayer::Store { reason, .. } => *reason,
-            PlannedLayer::Root { .. } => None,
+            PlannedLayer::Root { .. } | PlannedLayer::Tar { .. } => None,
         };
         reason == Some(LayerReasonRecord::Volatile)
     };
     let on_top = match plan.layer_format {
         LayerFormatRecord::Nixply => plan.layers.iter().rev().take_while(changes_always).count(),
-        LayerFormatRecord::Dockertools => 0,
+        LayerFormatRecord::Dockertools(_) => 0,
     };
     plan.layers.len() - on_top
 }

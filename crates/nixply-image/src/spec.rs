@@ -1,6 +1,6 @@
 //! The image specification: what a user asks for, as a JSON file (`docs/image.schema.json`).
 
-use crate::RootFileSpec;
+use crate::{LayerFormatRecord, RootFileSpec};
 use nixply_oci::{Platform, RuntimeConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -66,6 +66,13 @@ pub struct ImageSpec {
     /// What stands outside the store.
     #[serde(default)]
     pub files: Vec<RootFileSpec>,
+    /// Finished uncompressed tars, files relative to the specification: one layer each, above all others, the first one
+    /// lowest.
+    #[serde(default)]
+    pub layer_tars: Vec<PathBuf>,
+    /// How layers of store paths are written.
+    #[serde(default)]
+    pub layer_format: Option<LayerFormatRecord>,
 }
 
 /// Why an image specification cannot be read.
@@ -106,6 +113,8 @@ impl ImageSpec {
             config: RuntimeConfig::default(),
             annotations: BTreeMap::new(),
             files: Vec::new(),
+            layer_tars: Vec::new(),
+            layer_format: None,
         }
     }
 

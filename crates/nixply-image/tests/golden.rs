@@ -79,6 +79,7 @@ fn options() -> PlanOptions {
             r#"{"Env":["A=ü","B=2"],"Cmd":["/bin/app"],"User":"app","Healthcheck":{"Test":["NONE"]}}"#,
         )
         .unwrap(),
+        layer_tars: Vec::new(),
         root_files: vec![
             root_file(r#"{"path":"tmp","type":"directory","mode":"1777"}"#),
             root_file(r#"{"path":"bin/sudo","type":"file","mode":"4755","content":"x\n"}"#),
@@ -257,6 +258,7 @@ fn the_root_layer_counts_and_stands_on_top() {
         nixply_image::PlannedLayer::Root { .. }
     ));
     let without = PlanOptions {
+        layer_tars: Vec::new(),
         root_files: Vec::new(),
         ..options()
     };
@@ -342,6 +344,7 @@ fn damaged_plans_are_refused_by_what_is_wrong() {
 #[test]
 fn nothing_makes_no_image() {
     let nothing = PlanOptions {
+        layer_tars: Vec::new(),
         root_files: Vec::new(),
         ..options()
     };
@@ -377,6 +380,7 @@ fn root_files_that_no_layer_can_hold_are_refused_when_planning() {
         ),
     ] {
         let options = PlanOptions {
+            layer_tars: Vec::new(),
             root_files: vec![root_file(json)],
             ..options()
         };

@@ -95,6 +95,22 @@ pub enum WriteLayerError {
         /// The SHA-256, or size, that was found.
         found: String,
     },
+    /// A tar that should be a layer is not on this machine.
+    #[error("the layer's tar `{}` does not exist", .path.display())]
+    MissingTar {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A tar that should be a layer is not the one that was planned.
+    #[error("`{}` is not the tar that was planned: expected {expected}, found {found}", .path.display())]
+    TarContent {
+        /// The tar.
+        path: PathBuf,
+        /// The expected diff ID, or size.
+        expected: String,
+        /// The diff ID, or size, that was found.
+        found: String,
+    },
     /// The receiver of the bytes refused them.
     #[error("the layer's bytes could not be written")]
     Sink(#[source] io::Error),
@@ -110,6 +126,13 @@ impl WriteLayerError {
             }
             Self::Shrank { .. } | Self::Grew { .. } => Some(
                 "something writes to the store; `nix-store --verify --check-contents` finds what was damaged"
+                    .to_owned(),
+            ),
+            Self::MissingTar { .. } => Some(
+                "build or fetch the store path that holds it: `nix-store -r`".to_owned(),
+            ),
+            Self::TarContent { .. } => Some(
+                "plan again: the file was changed since, or it was damaged; `nix-store --verify --check-contents` tells"
                     .to_owned(),
             ),
             Self::SourceContent { .. } => Some("plan again: the file was changed since".to_owned()),

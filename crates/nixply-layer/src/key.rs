@@ -34,9 +34,17 @@ impl LayerSpec {
                 write_store_contents(store_dir, paths, &self.format, &mut out);
             }
             LayerContents::Root { files } => write_small(&root_contents(files), &mut out),
+            LayerContents::Tar(tar) => {
+                write_small(&json!({"diff_id": tar.diff_id.to_string()}), &mut out);
+            }
         }
         out.extend_from_slice(br#","format":"#);
-        write_small(&format_value(&self.format), &mut out);
+        let format = match self.contents {
+            // The diff ID is the bytes: however they came to be, they are the same.
+            LayerContents::Tar(_) => json!({"name": "tar"}),
+            _ => format_value(&self.format),
+        };
+        write_small(&format, &mut out);
         out.push(b'}');
         out
     }

@@ -29,6 +29,7 @@ mod compression;
 mod compression_pool;
 mod encoder;
 mod error;
+mod finished_tar;
 mod header;
 mod header_reader;
 mod key;
@@ -51,8 +52,8 @@ pub use listing::read_store_paths;
 pub use made::MadeLayer;
 pub use root_files::check_root_files;
 pub use spec::{
-    DockerToolsHeader, FileContent, LayerContents, LayerFormat, LayerSpec, RootFile, RootFileKind,
-    StorePathContent, StoreRoot,
+    DockerToolsHeader, FileContent, FinishedTar, LayerContents, LayerFormat, LayerSpec, RootFile,
+    RootFileKind, StorePathContent, StoreRoot, tar_title,
 };
 pub use stored::read_diff_id;
 pub use write::{write_layer, write_layer_tar};

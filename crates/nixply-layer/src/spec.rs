@@ -1,8 +1,9 @@
 //! What a layer is made from.
 
 use crate::compression::Compression;
+use nixply_oci::DiffId;
 use nixply_store::{NarHash, StoreDir, StorePath};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that a layer's bytes follow from, together with the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,19 @@ pub enum LayerContents {
         /// The files, in any order. Directories that they need and that are not listed are added, mode 0755, root's.
         files: Vec<RootFile>,
     },
+    /// A tar that somebody else made; it is only compressed. No format of nixply's reaches its bytes.
+    Tar(FinishedTar),
+}
+
+/// A tar that exists already, uncompressed: what is left of a script's work, or dockerTools' customisation layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedTar {
+    /// The file on this machine; not part of the layer.
+    pub path: PathBuf,
+    /// The hash of its bytes, which is checked while they stream.
+    pub diff_id: DiffId,
+    /// The number of its bytes.
+    pub size_bytes: u64,
 }
 
 /// A store path and what it holds.
@@ -146,6 +160,7 @@ impl LayerSpec {
                 RootFileKind::File(content) => content.size_bytes(),
                 RootFileKind::Directory | RootFileKind::Symlink { .. } => 0,
             }),
+            LayerContents::Tar(tar) => return tar.size_bytes,
         };
         sizes.fold(0, u64::saturating_add)
     }
@@ -165,12 +180,26 @@ impl LayerSpec {
             LayerContents::Root { files } => {
                 (files.iter().map(|f| f.path.as_str()).min(), files.len())
             }
+            LayerContents::Tar(tar) => return tar_title(&tar.path),
         };
         match (first, count) {
             (None, _) => "nothing".to_owned(),
             (Some(first), 1) => first.to_owned(),
             (Some(first), count) => format!("{first} and {} more", count - 1),
         }
+    }
+}
+
+/// The name of a tar's store path without its hash and what lies in it, or the file's name where it is not in a store.
+#[must_use]
+pub fn tar_title(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let inside = text.rsplit_once("/store/").map_or("", |(_, inside)| inside);
+    let (base_name, rest) = inside.split_once('/').unwrap_or((inside, ""));
+    match StorePath::new(base_name) {
+        Ok(path) if rest.is_empty() => path.name().to_owned(),
+        Ok(path) => format!("{}/{rest}", path.name()),
+        Err(_) => text.rsplit('/').next().unwrap_or_default().to_owned(),
     }
 }
 
@@ -212,11 +241,45 @@ impl StoreRoot {
     pub fn locate(&self, path: &StorePath) -> PathBuf {
         self.physical.join(path.base_name())
     }
+
+    /// Where a file lies: one in the store directory below its place, any other where its name says.
+    #[must_use]
+    pub fn locate_file(&self, file: &Path) -> PathBuf {
+        match file.strip_prefix(self.store_dir.as_str()) {
+            Ok(inside) => self.physical.join(inside),
+            Err(_) => file.to_owned(),
+        }
+    }
 }
 
 impl Default for StoreRoot {
     /// `/nix/store` at its own path.
     fn default() -> Self {
         Self::at_own_path(StoreDir::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tar_has_the_name_of_its_store_path() {
+        let title = |path: &str| tar_title(Path::new(path));
+        let base = "0123456789abcdfghijklmnpqrsvwxyz";
+        let in_store = format!("/nix/store/{base}-x-customisation-layer/layer.tar");
+        assert_eq!(title(&in_store), "x-customisation-layer/layer.tar");
+        assert_eq!(title(&format!("/mnt/nix/store/{base}-a.tar")), "a.tar");
+        assert_eq!(title("/tmp/store/b.tar"), "b.tar");
+        assert_eq!(title("c.tar"), "c.tar");
+    }
+
+    #[test]
+    fn files_of_the_store_are_found_where_it_lies() {
+        let root = StoreRoot::new(StoreDir::default(), "/mnt/store".into());
+        let inside = root.locate_file(Path::new("/nix/store/x/layer.tar"));
+        assert_eq!(inside, Path::new("/mnt/store/x/layer.tar"));
+        let outside = root.locate_file(Path::new("/nix/storex/layer.tar"));
+        assert_eq!(outside, Path::new("/nix/storex/layer.tar"));
     }
 }

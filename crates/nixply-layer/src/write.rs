@@ -4,6 +4,7 @@ use crate::compress::Compressor;
 use crate::compression::Compression;
 use crate::compression_pool::CompressionPool;
 use crate::error::WriteLayerError;
+use crate::finished_tar::{check_diff_id, write_finished_tar};
 use crate::header::{BLOCK_BYTES, Entry, EntryKind, HeaderStyle};
 use crate::read_ahead::ReadAhead;
 use crate::root_files::write_root_files;
@@ -43,6 +44,7 @@ pub fn write_layer(
         let mut sink = PlainSink(wire);
         write_tar(spec, store, &mut sink)?;
         let (out, sha256, size_bytes) = sink.0.finish();
+        check_diff_id(spec, DiffId::from_bytes(sha256))?;
         out.flush().map_err(WriteLayerError::Sink)?;
         return Ok(record(sha256, sha256, size_bytes));
     }
@@ -52,6 +54,7 @@ pub fn write_layer(
     };
     write_tar(spec, store, &mut sink)?;
     let (diff_id, _) = sink.tar.finish();
+    check_diff_id(spec, DiffId::from_bytes(diff_id))?;
     let wire = sink.compressor.finish().map_err(WriteLayerError::Sink)?;
     let (_, digest, size_bytes) = wire.finish();
     Ok(record(diff_id, digest, size_bytes))
@@ -145,6 +148,7 @@ pub(crate) fn write_tar<S: TarSink>(
         (LayerFormat::DockerTools(_), LayerContents::Root { .. }) => {
             Err(WriteLayerError::RootFilesInDockerTools)
         }
+        (_, LayerContents::Tar(tar)) => write_finished_tar(tar, store, sink),
     }
 }
 

@@ -5,8 +5,8 @@ mod common;
 
 use common::{content, docker_tools, fixture, order, root_files, root_spec, store_spec};
 use nixply_layer::{
-    Compression, DockerToolsHeader, FileContent, LayerContents, LayerFormat, LayerSpec,
-    RootFileKind,
+    Compression, DockerToolsHeader, FileContent, FinishedTar, LayerContents, LayerFormat,
+    LayerSpec, RootFileKind,
 };
 use nixply_oci::{DiffId, LayerKey};
 use nixply_store::{NarHash, StoreDir};
@@ -35,6 +35,14 @@ fn spec_of(name: &str) -> LayerSpec {
         "dockerTools" => store_spec(&order(), docker_tools()),
         "dockerTools, other header" => store_spec(&order(), other_header),
         "root files" => root_spec(root_files()),
+        "finished tar" => LayerSpec {
+            contents: LayerContents::Tar(FinishedTar {
+                path: "/anywhere".into(),
+                diff_id: DiffId::of(b"tar"),
+                size_bytes: 3,
+            }),
+            ..root_spec(Vec::new())
+        },
         other => panic!("no spec for the vector {other}"),
     }
 }
@@ -43,7 +51,7 @@ fn spec_of(name: &str) -> LayerSpec {
 fn keys_equal_the_vectors() {
     let vectors = fixture("keys.json");
     let vectors = vectors.as_array().unwrap();
-    assert_eq!(vectors.len(), 7);
+    assert_eq!(vectors.len(), 8);
     for vector in vectors {
         let name = vector["name"].as_str().unwrap();
         let key = vector["key"].as_str().unwrap();

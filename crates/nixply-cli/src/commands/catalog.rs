@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
 fn closure(argument: &str) -> Result<Closure, CliError> {
     match read_input(argument)? {
         Input::Closure(closure) => Ok(closure),
-        Input::Plan(_) | Input::Spec(..) => Err(CliError::new(
+        Input::Plan(_) | Input::Decided(_) | Input::Spec(..) => Err(CliError::new(
             ExitStatus::Input,
             format!("`{argument}` is no closure, so it has no references"),
         )

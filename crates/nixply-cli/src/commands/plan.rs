@@ -6,7 +6,7 @@ use crate::options::{ImageOptions, NameOptions};
 use crate::registries::RegistryOptions;
 use crate::text;
 use nixply_image::{Plan, PlannedLayer};
-use nixply_layer::Compression;
+use nixply_layer::{Compression, tar_title};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -83,6 +83,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
                 (paths.len(), *nar_size_bytes, format!("{name}{more}"), key)
             }
             PlannedLayer::Root { key, files } => (0, 0, text::count(files.len(), "root file"), key),
+            PlannedLayer::Tar { key, path, .. } => (0, 0, tar_title(path), key),
         };
         paths_total += count;
         bytes_total = u64::saturating_add(bytes_total, bytes);

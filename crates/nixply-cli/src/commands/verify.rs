@@ -344,7 +344,7 @@ fn compare(
 fn store_root(spec: &LayerSpec, store: &StoreOptions) -> StoreRoot {
     store.root(match &spec.contents {
         LayerContents::Store { store_dir, .. } => store_dir.clone(),
-        LayerContents::Root { .. } => StoreDir::default(),
+        LayerContents::Root { .. } | LayerContents::Tar(_) => StoreDir::default(),
     })
 }
 

@@ -18,6 +18,7 @@ mod killed;
 mod login;
 mod login_tools;
 mod network;
+mod other_tools;
 mod plan;
 mod push;
 mod registry;

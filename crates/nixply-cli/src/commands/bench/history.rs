@@ -72,7 +72,7 @@ pub(crate) fn pins(
 fn closure(installable: &str) -> Result<Closure, CliError> {
     match input::read_input(installable)? {
         Input::Closure(closure) => Ok(closure),
-        Input::Plan(_) | Input::Spec(..) => Err(CliError::new(
+        Input::Plan(_) | Input::Decided(_) | Input::Spec(..) => Err(CliError::new(
             ExitStatus::Input,
             format!("`{installable}` is a plan or an image specification: expected a closure"),
         )),

@@ -1,0 +1,74 @@
+//! Files of other image tools that decide an image: dockerTools' `conf.json` and stream scripts.
+
+use crate::error::{CliError, ExitStatus};
+use crate::input::read_file;
+use crate::{environment, nix, options, text};
+use nixply_image::{ConfTimes, DockerToolsConf, Plan, conf_of_stream_script};
+use nixply_layer::{Compression, DockerToolsHeader};
+
+/// True where bytes are such a file.
+pub(crate) fn is_known(bytes: &[u8]) -> bool {
+    DockerToolsConf::is_conf(bytes) || conf_of_stream_script(bytes).is_some()
+}
+
+/// The plan that such a file is; none where bytes are no such file.
+pub(crate) fn plan(bytes: &[u8], name: &str) -> Result<Option<Plan>, CliError> {
+    let mut plan = if let Some(conf) = conf_of_stream_script(bytes) {
+        conf_plan(&read_file(&conf)?, &conf.display().to_string())?
+    } else if DockerToolsConf::is_conf(bytes) {
+        conf_plan(bytes, name)?
+    } else {
+        return Ok(None);
+    };
+    plan.tool = Some(environment::tool());
+    Ok(Some(plan))
+}
+
+fn conf_plan(bytes: &[u8], name: &str) -> Result<Plan, CliError> {
+    let input = |error: &(dyn std::error::Error + 'static)| {
+        CliError::context(ExitStatus::Input, format!("cannot use `{name}`"), error)
+    };
+    let conf = DockerToolsConf::from_json(bytes).map_err(|error| input(&error))?;
+    if let Some(base) = &conf.from_image {
+        return Err(CliError::new(
+            ExitStatus::Input,
+            format!(
+                "`{name}` has the base image `{}`: base images of dockerTools cannot be read yet",
+                base.display()
+            ),
+        ));
+    }
+    let times = times(&conf).map_err(|problem| {
+        CliError::new(ExitStatus::Input, format!("cannot use `{name}`: {problem}"))
+    })?;
+    let paths: Vec<String> = conf.store_paths().map(str::to_owned).collect();
+    let closure = if paths.is_empty() {
+        None
+    } else {
+        Some(nix::closure_of(&paths)?)
+    };
+    conf.plan(closure.as_ref(), times, Compression::default())
+        .map_err(|error| input(&error))
+}
+
+/// The times of the image, which dockerTools' script takes when it runs where they are `now`.
+fn times(conf: &DockerToolsConf) -> Result<ConfTimes, String> {
+    let created =
+        options::created(&conf.created).map_err(|problem| format!("field `created`: {problem}"))?;
+    let mtime = conf.mtime.as_ref().unwrap_or(&conf.created);
+    if mtime == "now" {
+        text::note(
+            "files of the store keep Nix's time, one second after 1970 began: with the time of now, every layer would be new every time",
+            None,
+        );
+        return Ok(ConfTimes {
+            created,
+            mtime_secs: DockerToolsHeader::default().mtime_secs,
+        });
+    }
+    let seconds = options::seconds(mtime).map_err(|problem| format!("field `mtime`: {problem}"))?;
+    Ok(ConfTimes {
+        created,
+        mtime_secs: seconds,
+    })
+}
