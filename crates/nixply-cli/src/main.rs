@@ -14,6 +14,7 @@
 mod columns;
 mod commands;
 mod contents;
+mod digest_file;
 mod document;
 mod environment;
 mod error;
@@ -52,6 +53,7 @@ enum Command {
     Push(Box<commands::push::Args>),
     Export(Box<commands::export::Args>),
     Load(Box<commands::load::Args>),
+    Index(Box<commands::index::Args>),
     Inspect(commands::inspect::Args),
     Explain(commands::explain::Args),
     Diff(commands::diff::Args),
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Push(args) => commands::push::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Load(args) => commands::load::run(&args),
+        Command::Index(args) => commands::index::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Diff(args) => commands::diff::run(&args),

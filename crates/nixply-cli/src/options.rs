@@ -234,7 +234,7 @@ fn words(option: &str, given: &[String]) -> Result<Option<Vec<String>>, CliError
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected a name, `=` and a value".to_owned()),

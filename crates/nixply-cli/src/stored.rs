@@ -134,12 +134,17 @@ pub(crate) fn registry_error(error: &RegistryError) -> CliError {
     }
     let status = match error {
         _ if error.is_network_or_registry() => ExitStatus::Network,
-        RegistryError::NoTagOrDigest { .. } => ExitStatus::Usage,
+        RegistryError::NoTagOrDigest { .. } | RegistryError::PartElsewhere { .. } => {
+            ExitStatus::Usage
+        }
         RegistryError::Pem { file: None, .. } => {
             let message = "cannot use what --ca-cert, --client-cert and --client-key name";
             return CliError::context(ExitStatus::Input, message, error);
         }
-        RegistryError::Pem { .. } => ExitStatus::Input,
+        RegistryError::Pem { .. }
+        | RegistryError::SamePlatform { .. }
+        | RegistryError::NoParts
+        | RegistryError::TooManyParts { .. } => ExitStatus::Input,
         RegistryError::LayerDiffers { .. } => ExitStatus::Verification,
         _ => ExitStatus::Failed,
     };

@@ -142,6 +142,47 @@ pub enum RegistryError {
         /// The image's digest.
         found: Digest,
     },
+    /// There is no image to make an index of.
+    #[error("no image to make an index of")]
+    NoParts,
+    /// A part of an index is in another registry than the index.
+    #[error(
+        "{part} is not in the registry of {target}, and an index names only what its repository has"
+    )]
+    PartElsewhere {
+        /// The part.
+        part: Box<ImageReference>,
+        /// The repository of the index.
+        target: Box<ImageReference>,
+    },
+    /// A part of an index is in another repository, and the registry does not give its blobs to this one.
+    #[error("the registry does not mount {blob} of {part} into {target}")]
+    PartNotMounted {
+        /// The part.
+        part: Box<ImageReference>,
+        /// The blob.
+        blob: Digest,
+        /// The repository of the index.
+        target: String,
+    },
+    /// Two parts of an index are for one platform.
+    #[error("{first} and {second} are both for {platform}")]
+    SamePlatform {
+        /// The platform.
+        platform: Platform,
+        /// One part.
+        first: Box<ImageReference>,
+        /// The other one.
+        second: Box<ImageReference>,
+    },
+    /// Indexes among the parts of an index name too many manifests.
+    #[error("the parts are {found} manifests or more, expected at most {most}")]
+    TooManyParts {
+        /// How many there may be.
+        most: usize,
+        /// How many were found before reading stopped.
+        found: usize,
+    },
     /// A reference that is to be read has neither tag nor digest.
     #[error("{reference} has neither a tag nor a digest")]
     NoTagOrDigest {
@@ -248,6 +289,7 @@ impl RegistryError {
             | Self::SizeDiffers { .. }
             | Self::Malformed { .. }
             | Self::LayerIndex { .. }
+            | Self::PartNotMounted { .. }
             | Self::NoSuchPlatform { .. } => true,
             Self::Layer { .. }
             | Self::LayerDiffers { .. }
@@ -257,6 +299,10 @@ impl RegistryError {
             | Self::NoTarget
             | Self::TargetsDiffer { .. }
             | Self::TargetDigest { .. }
+            | Self::NoParts
+            | Self::PartElsewhere { .. }
+            | Self::SamePlatform { .. }
+            | Self::TooManyParts { .. }
             | Self::NoTagOrDigest { .. }
             | Self::NoSuchLayer { .. }
             | Self::Credentials(_)
@@ -376,6 +422,12 @@ impl RegistryError {
             ),
             Self::NoSuchPlatform { .. } => {
                 Some("name one of these with --platform OS/ARCHITECTURE")
+            }
+            Self::PartElsewhere { .. } | Self::PartNotMounted { .. } => {
+                Some("push the image to the repository of the index")
+            }
+            Self::SamePlatform { .. } => {
+                Some("an index has one image for a platform: leave one out")
             }
             Self::NotFound { .. } => Some("check the name, the tag and the registry"),
             Self::NoTagOrDigest { .. } => Some("add `:TAG` or `@sha256:…`"),

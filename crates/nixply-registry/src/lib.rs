@@ -35,6 +35,7 @@ mod error;
 mod exchange;
 mod host;
 mod host_certificates;
+mod image_index;
 mod interrupt;
 mod keychain;
 mod known_upload;
@@ -55,6 +56,7 @@ mod retry;
 mod segment;
 mod send;
 mod stream_upload;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -64,6 +66,7 @@ mod upload;
 pub use client::{Client, ClientOptions, RequestEvent, RequestObserver, Traffic};
 pub use credentials::Credentials;
 pub use error::RegistryError;
+pub use image_index::{IndexOptions, IndexPart, IndexReport, create_index};
 pub use interrupt::Interrupt;
 pub use keychain::{
     AuthFileFormat, AuthFileSource, ConfiguredKeychain, CredentialsError, FixedKeychain,

@@ -2,7 +2,7 @@
 
 use crate::blob::BlobReader;
 use crate::records::ARTIFACT_TYPE;
-use crate::repository::{Access, Repository};
+use crate::repository::{Access, Repository, StoredManifest};
 use crate::{Client, RegistryError, Subject};
 use nixply_oci::{
     Descriptor, ImageConfig, ImageIndex, ImageManifest, ImageReference, ImageSource, Platform,
@@ -119,7 +119,7 @@ impl ImageSource for RegistryImage {
 }
 
 /// True for what `--layer-index` names: its one blob is no layer.
-fn is_layer_index(manifest: &ImageManifest) -> bool {
+pub(crate) fn is_layer_index(manifest: &ImageManifest) -> bool {
     let blobs = &manifest.layers;
     blobs
         .iter()
@@ -167,6 +167,15 @@ fn no_such_platform(
 impl Repository {
     /// Reads what stands under a tag or digest.
     pub(crate) async fn stored(&self, image: &ImageReference) -> Result<Stored, RegistryError> {
+        let (_, stored) = self.stored_with_bytes(image).await?;
+        Ok(stored)
+    }
+
+    /// The same with its bytes.
+    pub(crate) async fn stored_with_bytes(
+        &self,
+        image: &ImageReference,
+    ) -> Result<(StoredManifest, Stored), RegistryError> {
         let subject = Subject::Image {
             reference: Box::new(image.clone()),
         };
@@ -187,15 +196,18 @@ impl Repository {
         let kind: Kind = parse(&stored.bytes, "a manifest", &subject)?;
         if kind.manifests.is_some() {
             let index = parse(&stored.bytes, "an image index", &subject)?;
-            return Ok(Stored::Index(index));
+            return Ok((stored, Stored::Index(index)));
         }
         let manifest = parse(&stored.bytes, "an image manifest", &subject)?;
-        let descriptor = Descriptor::of(stored.media_type, &stored.bytes);
-        Ok(Stored::Manifest(descriptor, Box::new(manifest)))
+        let descriptor = Descriptor::of(stored.media_type.clone(), &stored.bytes);
+        Ok((stored, Stored::Manifest(descriptor, Box::new(manifest))))
     }
 
     /// Reads a config.
-    async fn config(&self, descriptor: &Descriptor) -> Result<ImageConfig, RegistryError> {
+    pub(crate) async fn config(
+        &self,
+        descriptor: &Descriptor,
+    ) -> Result<ImageConfig, RegistryError> {
         let digest = descriptor.digest;
         let subject = Subject::Config { digest };
         if descriptor.size_bytes > CONFIG_MAX_BYTES {

@@ -6,6 +6,7 @@ pub(crate) mod catalog;
 pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod index;
 pub(crate) mod inspect;
 pub(crate) mod load;
 pub(crate) mod login;

@@ -5,8 +5,9 @@ mod observer;
 mod record_options;
 mod result;
 mod summary;
-mod targets;
+pub(super) mod targets;
 
+use crate::digest_file;
 use crate::environment;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
@@ -29,7 +30,7 @@ use observer::Observer;
 use record_options::RecordOptions;
 use result::PushResult;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Makes an image and pushes it to a registry, reading only what the registry lacks
@@ -110,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let start = Instant::now();
     let push = prepare(args)?;
     if let Some(file) = &args.digest_file {
-        check_directory_of(file)?;
+        digest_file::check_directory(file)?;
     }
     let events = args.json.then(Events::default);
     let report = push.run(args, events.as_ref());
@@ -118,8 +119,8 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         events.error(error);
     }
     let report = report?;
-    if let Some(file) = &args.digest_file {
-        write_digest(file, &report)?;
+    if let (Some(file), Some(digest)) = (&args.digest_file, report.manifest_digest) {
+        digest_file::write(file, digest)?;
     }
     if let Some(events) = events {
         let target = &push.targets[0];
@@ -274,33 +275,6 @@ impl Push {
             None => AGAIN.to_owned(),
         };
         shown.hint(hint)
-    }
-}
-
-fn write_digest(file: &Path, report: &PushReport) -> Result<(), CliError> {
-    let digest = report.manifest_digest.map(|digest| digest.to_string());
-    let digest = digest.unwrap_or_default();
-    nixply_layout::write_file_atomically(file, |out| {
-        out.write_all(digest.as_bytes())
-            .map_err(nixply_layout::LayoutError::Output)
-    })
-    .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))
-}
-
-/// A digest that cannot be written would be lost after the push: better to know before.
-fn check_directory_of(file: &Path) -> Result<(), CliError> {
-    let parent = file
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    match parent {
-        Some(parent) if !parent.is_dir() => Err(CliError::new(
-            ExitStatus::Failed,
-            format!(
-                "cannot write `{}`: its directory does not exist",
-                file.display()
-            ),
-        )),
-        _ => Ok(()),
     }
 }
 

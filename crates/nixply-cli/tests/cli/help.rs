@@ -13,5 +13,7 @@ fn every_command_explains_itself() {
         text.push('\n');
         text.push_str(&sandbox.show(&[command, "--help"]));
     }
+    text.push('\n');
+    text.push_str(&sandbox.show(&["index", "create", "--help"]));
     insta::assert_snapshot!(text);
 }

@@ -14,6 +14,7 @@ mod explain;
 mod fleet;
 mod help;
 mod images;
+mod index;
 mod killed;
 mod login;
 mod login_tools;

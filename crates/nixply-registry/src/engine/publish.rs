@@ -2,9 +2,10 @@
 
 use crate::records::Survey;
 use crate::repository::{FoundBlob, Repository};
+use crate::tags::move_tags;
 use crate::{PushEvent, PushObserver, RegistryError, Subject};
 use bytes::Bytes;
-use nixply_oci::{Digest, FinishedImage, MediaType};
+use nixply_oci::{Digest, FinishedImage};
 use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
@@ -45,30 +46,18 @@ pub(crate) async fn publish(
         observer.event(&PushEvent::ManifestDone { digest });
     }
     let mut tags = Vec::new();
-    for (position, state) in survey.tags.iter().enumerate() {
-        let tag = &state.tag;
-        let names_it = state
-            .stored
-            .as_ref()
-            .is_some_and(|stored| stored.digest == digest);
-        if !names_it {
-            let subject = Subject::Tag { tag: tag.clone() };
-            let moved = repository.put_manifest(tag, media_type, &finished.manifest, &subject);
-            if let Err(error) = moved.await {
-                // A registry that said no has not moved it. Where the answer was lost or made no sense, it may have.
-                let is_certain =
-                    error.is_client_error() || matches!(error, RegistryError::BlobUnknown { .. });
-                let moved = if is_certain { position } else { position + 1 };
-                move_back(repository, survey, moved, digest).await;
-                return Err(error);
-            }
-        }
-        observer.event(&PushEvent::TagDone {
-            tag,
-            moved: !names_it,
-        });
-        tags.push(tag.clone());
-    }
+    let descriptor = &finished.manifest_descriptor;
+    move_tags(
+        repository,
+        &survey.tags,
+        descriptor,
+        &finished.manifest,
+        |tag, moved| {
+            observer.event(&PushEvent::TagDone { tag, moved });
+            tags.push(tag.to_owned());
+        },
+    )
+    .await?;
     Ok(Published {
         config_uploaded,
         tags,
@@ -100,24 +89,4 @@ async fn config(
         .upload(digest, config, None, &subject, &sent)
         .await?;
     Ok(true)
-}
-
-/// Gives the first `moved` tags back to what they named; as far as possible, for the reason why one tag cannot be moved is
-/// often one for the others.
-async fn move_back(repository: &Repository, survey: &Survey, moved: usize, digest: Digest) {
-    for state in &survey.tags[..moved] {
-        let Some(stored) = &state.stored else {
-            continue;
-        };
-        if stored.digest == digest {
-            continue;
-        }
-        let subject = Subject::Tag {
-            tag: state.tag.clone(),
-        };
-        let media_type = MediaType::from(stored.media_type.as_str());
-        let back = repository.put_manifest(&state.tag, &media_type, &stored.bytes, &subject);
-        // The error that is told is the one that led here.
-        let _ = back.await;
-    }
 }

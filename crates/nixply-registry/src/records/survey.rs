@@ -4,6 +4,7 @@ use super::manifest::records_of;
 use super::{IndexedImage, LayerIndex, ReadIndex, read_index};
 use crate::options::LAYER_INDEX_TAG;
 use crate::repository::{Access, Repository, StoredManifest};
+use crate::tags::TagState;
 use crate::{
     Client, LayerIndexPlace, PushEvent, PushObserver, PushOptions, RecordSource, RegistryError,
     Subject,
@@ -32,15 +33,6 @@ pub struct KnownLayer {
     pub held_by: Vec<RepositoryName>,
     /// True if a manifest in the repository that is pushed to lists it: then the registry has it there.
     pub is_listed: bool,
-}
-
-/// A tag that is pushed to, as it was found.
-#[derive(Debug)]
-pub(crate) struct TagState {
-    /// The tag.
-    pub(crate) tag: String,
-    /// The manifest that it named; `None` too if it could not be read.
-    pub(crate) stored: Option<StoredManifest>,
 }
 
 /// What became of the layer index.
@@ -115,11 +107,8 @@ impl Survey {
 
     /// True if every tag names this manifest, or the repository has it and no tag is to name it.
     pub(crate) fn is_at(&self, digest: Digest) -> bool {
-        let names_it = |tag: &TagState| {
-            let stored = tag.stored.as_ref();
-            stored.is_some_and(|stored| stored.digest == digest)
-        };
-        self.tags.iter().all(names_it) && (!self.tags.is_empty() || self.has_manifest(digest))
+        self.tags.iter().all(|tag| tag.names(digest))
+            && (!self.tags.is_empty() || self.has_manifest(digest))
     }
 }
 

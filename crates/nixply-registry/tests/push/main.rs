@@ -5,6 +5,7 @@
 )]
 
 mod common;
+mod indexes;
 mod memory_records;
 mod real_registry;
 mod recording_registry;

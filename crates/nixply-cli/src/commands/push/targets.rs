@@ -22,10 +22,19 @@ pub(super) fn targets(
             .hint("leave the tag out, or --by-digest")),
         };
     }
+    tagged(reference, tags, plan.tag.as_deref().unwrap_or("latest"))
+}
+
+/// The tags in order: the reference's own, then the others; else `default`.
+pub(crate) fn tagged(
+    reference: &ImageReference,
+    tags: &[String],
+    default: &str,
+) -> Result<Vec<ImageReference>, CliError> {
     let mut all: Vec<&str> = reference.tag().into_iter().collect();
     all.extend(tags.iter().map(String::as_str));
     if all.is_empty() {
-        all.push(plan.tag.as_deref().unwrap_or("latest"));
+        all.push(default);
     }
     let mut targets: Vec<ImageReference> = Vec::with_capacity(all.len());
     for tag in all {
