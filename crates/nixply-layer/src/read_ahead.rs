@@ -2,14 +2,15 @@
 //!
 //! A layer is made by one thread, which would wait for the disk at each file: a disk answers many readers at once faster than one.
 //! So once reading has cost a maker noticeably more time than memory would, a few threads walk the same store paths in the same
-//! order and read the files that come next, for nothing but to have the system keep them in memory. What they read and what fails
+//! order and have the system read the files that come next into memory. What they have read and what fails
 //! for them changes nothing: the maker reads all of it itself. While files are in memory already there are no such threads. A maker
 //! that waits for a processor is as slow as one that waits for a disk, so Linux is asked what the thread had the disk read.
 
 use crate::store_tree::{Child, SiblingOrder, list};
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::Read;
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -19,11 +20,12 @@ use std::time::Duration;
 const READERS: usize = 4;
 
 /// How far the readers may be ahead of the maker: enough for the disk to be busy while the maker waits for a processor, little
-/// enough that what was read is still in memory when the maker comes.
-const WINDOW_BYTES: u64 = 64 << 20;
+/// enough that what was read is still in memory when the maker comes (docs/benchmarks.md, "Cold disk").
+const WINDOW_BYTES: u64 = 192 << 20;
 
-/// How much a reader reads at once.
-const READ_BYTES: usize = 256 << 10;
+/// How much a reader has read at once: Linux takes up to as much as one request to the disk may have, a megabyte or so, and forgets
+/// the rest (mm/readahead.c, `force_page_cache_ra`).
+const READ_BYTES: u64 = 256 << 10;
 
 /// What opening and reading a file may take while it is in memory: this, and a nanosecond a byte. Chosen, not measured: several
 /// times what it takes on a machine that is not overloaded, and a fraction of what a disk takes.
@@ -168,7 +170,6 @@ impl Shared {
     }
 
     fn read_files(&self) {
-        let mut buffer = vec![0; READ_BYTES];
         while self.may_go_on() {
             let work = {
                 let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,20 +181,24 @@ impl Shared {
                     // What it holds is forgotten; the system remembers.
                     let _ = fs::read_dir(path).map(Iterator::count);
                 }
-                Some(Work::File { path, number }) => self.read_file(&path, number, &mut buffer),
+                Some(Work::File { path, number }) => self.read_file(&path, number),
             }
         }
     }
 
-    fn read_file(&self, path: &PathBuf, number: u64, buffer: &mut [u8]) {
-        let Ok(mut file) = File::open(path) else {
+    fn read_file(&self, path: &PathBuf, number: u64) {
+        let Ok(file) = File::open(path) else {
             return;
         };
-        while self.may_go_on_with(number) {
-            match file.read(buffer) {
-                Ok(got) if got > 0 => self.lock().reader_bytes += got as u64,
-                _ => return,
+        let size_bytes = file.metadata().map_or(0, |found| found.len());
+        let mut offset = 0;
+        while offset < size_bytes && self.may_go_on_with(number) {
+            let piece_bytes = READ_BYTES.min(size_bytes - offset);
+            if !have_read(&file, offset, piece_bytes) {
+                return;
             }
+            offset += piece_bytes;
+            self.lock().reader_bytes += piece_bytes;
         }
     }
 
@@ -213,6 +218,22 @@ impl Shared {
     fn may_go_on_with(&self, number: u64) -> bool {
         self.may_go_on() && self.lock().files_read <= number
     }
+}
+
+/// Has the system read a part of a file into memory; false where it does not. Without waiting for it where that can be had: what is
+/// copied to nobody costs the processors nothing.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn have_read(file: &File, offset: u64, size_bytes: u64) -> bool {
+    use rustix::fs::{Advice, fadvise};
+    fadvise(file, offset, NonZeroU64::new(size_bytes), Advice::WillNeed).is_ok()
+}
+
+/// The same elsewhere.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn have_read(file: &File, offset: u64, size_bytes: u64) -> bool {
+    use std::os::unix::fs::FileExt;
+    let mut nowhere = vec![0; usize::try_from(size_bytes).unwrap_or(0)];
+    file.read_exact_at(&mut nowhere, offset).is_ok()
 }
 
 /// Something for a reader to read.
@@ -352,7 +373,7 @@ mod tests {
         while read() <= WINDOW_BYTES {
             thread::yield_now();
         }
-        assert!(read() <= WINDOW_BYTES + READ_BYTES as u64);
+        assert!(read() <= WINDOW_BYTES + READ_BYTES);
         drop(readers);
     }
 }

@@ -65,7 +65,7 @@ const READERS: &str = "8";
 const FLEET_INDEX: &str = "fleet/index:layers";
 
 fn rounds(world: &World) -> usize {
-    if world.is_quick { 1 } else { 2 }
+    if world.is_quick { 1 } else { 3 }
 }
 
 fn least(seconds: &[f64]) -> f64 {
@@ -87,12 +87,14 @@ fn cold(world: &World) -> Result<()> {
     let mut bytes = [0; COLD.len()];
     for _ in 0..rounds(world) {
         if let Ok(script) = &world.peer_script {
+            world.warm()?;
             let registry = world.distribution()?;
             let peer = Peer::new(script.clone(), &world.store, &paths, world.scratch.dir())?;
             peer_runs.push(peer.push(&format!("{}/peer:v1", registry.host))?);
             peer_bytes = registry.blob_bytes()?;
         }
         for (n, (compression, ..)) in COLD.iter().enumerate() {
+            world.warm()?;
             let registry = world.distribution()?;
             let reference = format!("{}/cold:v1", registry.host);
             let pushed = world.push(&closure, &reference, &["--compression", compression])?;
@@ -142,6 +144,7 @@ fn floor(world: &World) -> Result<()> {
         let mut runs = Vec::new();
         let mut floors = Vec::new();
         for _ in 0..rounds(world) {
+            world.warm()?;
             let registry = world.counting()?;
             let reference = format!("{}/floor:v1", registry.host);
             let pushed = world.push(&closure, &reference, &["--compression", compression])?;
@@ -227,6 +230,7 @@ fn disk(world: &World) -> Result<()> {
         target,
         share >= FLOOR_SHARE,
     ));
+    world.warm()?;
     let warm = push("gzip")?;
     world.add(Row::told(
         "cold disk, gzip (bound by the processors)",

@@ -193,6 +193,13 @@ impl World {
         Ok(push)
     }
 
+    /// Reads the store, so that what follows finds it in memory. Having been read a minute ago is not enough: a system may take
+    /// the memory of files back that nobody has read for some seconds (Linux does, where `damon_reclaim` is on).
+    pub(super) fn warm(&self) -> Result<()> {
+        let store = self.store.dir.display().to_string();
+        self.floor_lines(&["read", &store, "2"]).map(drop)
+    }
+
     /// One of the numbers that `push_floor` prints a line of.
     pub(super) fn floor_lines(&self, args: &[&str]) -> Result<Vec<Vec<String>>> {
         let printed = crate::command::text(&mut command(&self.floor, args))?;
