@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 // Only keys and weights need these two.
                 nar_hash: NarHash::from_bytes([0; 32]),
                 nar_size_bytes: 0,
+                permissions: Vec::new(),
             })
         };
         let spec = LayerSpec {

@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         path: path.clone(),
         nar_hash: NarHash::from_bytes([0; 32]),
         nar_size_bytes: 0,
+        permissions: Vec::new(),
     };
     let spec = LayerSpec {
         contents: LayerContents::Store {

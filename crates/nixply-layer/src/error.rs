@@ -60,6 +60,22 @@ pub enum WriteLayerError {
         /// One of the two.
         path: PathBuf,
     },
+    /// An entry shall have an owner or a mode of its own, but the store path has no such entry, or it is named twice.
+    #[error("store path `{path}` has no entry `{entry}` whose owner and mode could be set, or it is named twice")]
+    NoSuchEntry {
+        /// The store path.
+        path: StorePath,
+        /// The entry, relative to it.
+        entry: String,
+    },
+    /// An entry of a store path shall have a mode with bits outside 07777.
+    #[error("store path `{path}`: the mode of `{entry}` has bits outside 07777")]
+    EntryMode {
+        /// The store path.
+        path: StorePath,
+        /// The entry, relative to it.
+        entry: String,
+    },
     /// A store path is listed twice.
     #[error("store path `{path}` stands twice in one layer")]
     DuplicateStorePath {
@@ -172,6 +188,9 @@ pub enum RootFileProblem {
     /// The mode has bits outside 07777.
     #[error("the mode has bits outside 07777")]
     Mode,
+    /// Only a program that is run has capabilities.
+    #[error("only a regular file has capabilities")]
+    Capabilities,
     /// A symbolic link points at nothing.
     #[error("the link target is empty")]
     EmptyTarget,

@@ -4,6 +4,7 @@
 //! and one rule for both formats is one rule to specify: a name is never split into prefix and name, what does not fit
 //! goes into a PAX record, and the ustar field then holds a cut copy in ASCII (`docs/format.md`, "Headers").
 
+use crate::capabilities::{FileCapabilities, XATTR_BYTES};
 use std::borrow::Cow;
 
 /// Tar counts in blocks of this size.
@@ -20,6 +21,9 @@ const SMALL_NUMBER_END: u64 = 1 << 21;
 
 /// The first number that a 12-byte octal field cannot hold: 11 digits and a NUL. As a size, 8 GiB.
 const LARGE_NUMBER_END: u64 = 1 << 33;
+
+/// The record of an extended attribute, as star, GNU tar, Docker and containerd write it.
+pub(crate) const CAPABILITIES_KEYWORD: &str = "SCHILY.xattr.security.capability";
 
 /// What is the same in all headers of a layer.
 #[derive(Debug, Clone)]
@@ -51,6 +55,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) mode: u32,
     pub(crate) uid: u64,
     pub(crate) gid: u64,
+    pub(crate) capabilities: Option<FileCapabilities>,
 }
 
 impl Entry<'_> {
@@ -87,6 +92,7 @@ pub(crate) fn append_header(entry: &Entry<'_>, style: &HeaderStyle, out: &mut Ve
     let gid = records.number("gid", entry.gid, SMALL_NUMBER_END);
     let size_field = records.number("size", size_bytes, LARGE_NUMBER_END);
     let mtime = records.number("mtime", style.mtime_secs, LARGE_NUMBER_END);
+    records.xattr = entry.capabilities.map(FileCapabilities::to_xattr);
     records.append_to(out);
 
     let block = UstarBlock {
@@ -108,6 +114,8 @@ pub(crate) fn append_header(entry: &Entry<'_>, style: &HeaderStyle, out: &mut Ve
 #[derive(Default)]
 struct PaxRecords<'a> {
     values: Vec<(&'static str, Cow<'a, [u8]>)>,
+    /// The extended attribute that holds capabilities. It is no text, so it says nothing of the character set.
+    xattr: Option<[u8; XATTR_BYTES]>,
 }
 
 impl<'a> PaxRecords<'a> {
@@ -130,7 +138,7 @@ impl<'a> PaxRecords<'a> {
 
     /// Appends the `x` entry that carries the records, if there are any.
     fn append_to(&self, out: &mut Vec<u8>) {
-        if self.values.is_empty() {
+        if self.values.is_empty() && self.xattr.is_none() {
             return;
         }
         let mut body = Vec::new();
@@ -144,6 +152,9 @@ impl<'a> PaxRecords<'a> {
         }
         for (keyword, value) in &self.values {
             append_record(keyword, value, &mut body);
+        }
+        if let Some(xattr) = &self.xattr {
+            append_record(CAPABILITIES_KEYWORD, xattr, &mut body);
         }
         let block = UstarBlock {
             name: b"././@PaxHeader",
@@ -273,6 +284,7 @@ mod tests {
             mode: 0o444,
             uid: 0,
             gid: 0,
+            capabilities: None,
         };
         let mut bytes = Vec::new();
         append_header(&entry, &style, &mut bytes);

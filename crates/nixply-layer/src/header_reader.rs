@@ -3,7 +3,8 @@
 //! Not the `tar` crate: it splits PAX records at newlines, so a name that holds one is lost
 //! (docs/decisions/0002-tar-writer.md).
 
-use crate::header::{BLOCK_BYTES, padding_bytes};
+use crate::header::{BLOCK_BYTES, CAPABILITIES_KEYWORD, padding_bytes};
+use data_encoding::HEXLOWER;
 use std::io::{self, Read};
 
 /// PAX records longer than this are refused: no name or link target of a file system is near it.
@@ -56,6 +57,7 @@ fn header_of(block: &[u8; BLOCK_BYTES], records: Vec<(Vec<u8>, Vec<u8>)>) -> Rea
         ("linkpath", text(157, 257)),
         ("uname", text(265, 297)),
         ("gname", text(297, 329)),
+        ("capabilities", String::new()),
     ];
     let mut name = until_nul(&block[345..500]).to_vec();
     if !name.is_empty() {
@@ -65,6 +67,10 @@ fn header_of(block: &[u8; BLOCK_BYTES], records: Vec<(Vec<u8>, Vec<u8>)>) -> Rea
     for (keyword, value) in records {
         if keyword == b"path" {
             name = value;
+        } else if keyword == CAPABILITIES_KEYWORD.as_bytes() {
+            if let Some(field) = fields.last_mut() {
+                field.1 = HEXLOWER.encode(&value);
+            }
         } else if let Some(field) = fields.iter_mut().find(|f| f.0.as_bytes() == keyword) {
             field.1 = printable(&value);
         }
@@ -168,6 +174,7 @@ mod tests {
             mode: 0o4755,
             uid: 1 << 21,
             gid: 7,
+            capabilities: "cap_net_raw+ep".parse().ok(),
         };
         let mut bytes = Vec::new();
         append_header(&entry, &style, &mut bytes);
@@ -191,6 +198,10 @@ mod tests {
             ("linkpath", r"\n12 path=no\n".repeat(20)),
             ("uname", String::new()),
             ("gname", "g".repeat(40)),
+            (
+                "capabilities",
+                "0100000200200000000000000000000000000000".to_owned(),
+            ),
         ];
         assert_eq!(header.fields, expected);
     }

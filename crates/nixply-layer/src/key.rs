@@ -2,7 +2,7 @@
 
 use crate::FORMAT_VERSION;
 use crate::spec::{
-    DockerToolsHeader, FileContent, LayerContents, LayerFormat, LayerSpec, RootFile, RootFileKind,
+    DockerToolsHeader, EntryPermissions, FileContent, LayerContents, LayerFormat, LayerSpec, RootFile, RootFileKind,
     StorePathContent,
 };
 use data_encoding::HEXLOWER;
@@ -103,11 +103,30 @@ fn write_store_contents(
         out.extend_from_slice(content.path.base_name().as_bytes());
         out.extend_from_slice(br#"",""#);
         out.extend_from_slice(content.nar_hash.to_string().as_bytes());
-        out.extend_from_slice(br#""]"#);
+        out.push(b'"');
+        if !content.permissions.is_empty() {
+            out.push(b',');
+            write_small(&permissions_value(&content.permissions), out);
+        }
+        out.push(b']');
     }
     out.extend_from_slice(br#"],"store_dir":"#);
     out.extend_from_slice(&dir);
     out.push(b'}');
+}
+
+/// A list of entry, mode, owner and group, in byte order of the entries.
+fn permissions_value(permissions: &[EntryPermissions]) -> Value {
+    let mut permissions: Vec<&EntryPermissions> = permissions.iter().collect();
+    permissions.sort_unstable();
+    permissions
+        .into_iter()
+        .map(|entry| json!([entry.path, octal(entry.mode), entry.uid, entry.gid]))
+        .collect()
+}
+
+fn octal(mode: u32) -> String {
+    format!("{mode:04o}")
 }
 
 fn root_contents(files: &[RootFile]) -> Value {
@@ -119,7 +138,7 @@ fn root_contents(files: &[RootFile]) -> Value {
 fn file_value(file: &RootFile) -> Value {
     let mut value = json!({
         "path": file.path,
-        "mode": format!("{:04o}", file.mode),
+        "mode": octal(file.mode),
         "uid": file.uid,
         "gid": file.gid,
     });
@@ -139,6 +158,10 @@ fn file_value(file: &RootFile) -> Value {
             value["type"] = json!("file");
             value["sha256"] = json!(HEXLOWER.encode(&sha256));
             value["size_bytes"] = json!(content.size_bytes());
+            // Absent without them, so that keys are what they were before there were any.
+            if let Some(capabilities) = file.capabilities {
+                value["capabilities"] = json!(capabilities.to_hex());
+            }
         }
     }
     value
@@ -158,6 +181,7 @@ mod tests {
                 .unwrap(),
             nar_hash: NarHash::from_bytes([digit; 32]),
             nar_size_bytes: 1,
+            permissions: Vec::new(),
         };
         for store_dir in ["/nix/store", "/a \"quoted\" \\ \u{fc}/store"] {
             let spec = LayerSpec {

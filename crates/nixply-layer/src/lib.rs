@@ -23,6 +23,7 @@
 //! Equal specs over equal store paths give equal bytes, whatever the number of threads, the umask, the time, the
 //! locale, the user, the order in which directories list their entries, or the hard links of the store.
 
+mod capabilities;
 mod compare;
 mod compress;
 mod compression;
@@ -43,6 +44,7 @@ mod stored;
 mod tar_writer;
 mod write;
 
+pub use capabilities::{CapabilitiesError, FileCapabilities};
 pub use compare::{CompareError, Difference, DifferenceKind, compare_layer};
 pub use compress::Compressor;
 pub use compression::{Compression, CompressionError};
@@ -52,8 +54,8 @@ pub use listing::read_store_paths;
 pub use made::MadeLayer;
 pub use root_files::check_root_files;
 pub use spec::{
-    DockerToolsHeader, FileContent, FinishedTar, LayerContents, LayerFormat, LayerSpec, RootFile,
-    RootFileKind, StorePathContent, StoreRoot, tar_title,
+    DockerToolsHeader, EntryPermissions, FileContent, FinishedTar, LayerContents, LayerFormat,
+    LayerSpec, RootFile, RootFileKind, StorePathContent, StoreRoot, tar_title,
 };
 pub use stored::read_diff_id;
 pub use write::{write_layer, write_layer_tar};

@@ -2,7 +2,7 @@
 
 use crate::error::{RootFileProblem, WriteLayerError};
 use crate::header::{Entry, EntryKind};
-use crate::spec::{FileContent, RootFile, RootFileKind};
+use crate::spec::{FileContent, RootFile, RootFileKind, StoreRoot};
 use crate::store_tree::{MODE_SYMLINK, WHITEOUT_PREFIX, read_error, refuse_special};
 use crate::tar_writer::{TarSink, TarWriter};
 use data_encoding::HEXLOWER;
@@ -16,7 +16,7 @@ use std::path::Path;
 const MODE_IMPLIED_DIRECTORY: u32 = 0o755;
 
 /// All mode bits that a root file may have: permissions, setuid, setgid, sticky.
-const MODE_BITS: u32 = 0o7777;
+pub(crate) const MODE_BITS: u32 = 0o7777;
 
 /// The components of a path. Ordered component by component, so a directory comes right before what it holds.
 type Components<'a> = Vec<&'a str>;
@@ -37,10 +37,10 @@ pub fn check_root_files(files: &[RootFile], store_dir: &StoreDir) -> Result<(), 
 /// Checks root files and writes them.
 pub(crate) fn write_root_files<S: TarSink>(
     files: &[RootFile],
-    store_dir: &StoreDir,
+    store: &StoreRoot,
     tar: &mut TarWriter<'_, S>,
 ) -> Result<(), WriteLayerError> {
-    for (components, file) in ordered(files, store_dir)? {
+    for (components, file) in ordered(files, store.store_dir())? {
         let name = components.join("/");
         match file {
             None => tar.header(&Entry {
@@ -49,8 +49,9 @@ pub(crate) fn write_root_files<S: TarSink>(
                 mode: MODE_IMPLIED_DIRECTORY,
                 uid: 0,
                 gid: 0,
+                capabilities: None,
             })?,
-            Some(file) => write_root_file(file, tar)?,
+            Some(file) => write_root_file(file, store, tar)?,
         }
     }
     Ok(())
@@ -58,6 +59,7 @@ pub(crate) fn write_root_files<S: TarSink>(
 
 fn write_root_file<S: TarSink>(
     file: &RootFile,
+    store: &StoreRoot,
     tar: &mut TarWriter<'_, S>,
 ) -> Result<(), WriteLayerError> {
     let entry = |kind, mode| Entry {
@@ -66,6 +68,7 @@ fn write_root_file<S: TarSink>(
         mode,
         uid: file.uid,
         gid: file.gid,
+        capabilities: file.capabilities,
     };
     match &file.kind {
         RootFileKind::Directory => tar.header(&entry(EntryKind::Directory, file.mode)),
@@ -79,7 +82,8 @@ fn write_root_file<S: TarSink>(
             match content {
                 FileContent::Inline(bytes) => tar.file_from_memory(&entry, bytes),
                 FileContent::Source { path, sha256, .. } => {
-                    write_source(&entry, path, sha256, size_bytes, tar)
+                    let path = store.locate_file(path);
+                    write_source(&entry, &path, sha256, size_bytes, tar)
                 }
             }
         }
@@ -181,6 +185,9 @@ fn check<'a>(file: &'a RootFile, store_dir: &StoreDir) -> Result<Components<'a>,
     }
     if file.mode & !MODE_BITS != 0 {
         return Err(RootFileProblem::Mode);
+    }
+    if file.capabilities.is_some() && !matches!(file.kind, RootFileKind::File(_)) {
+        return Err(RootFileProblem::Capabilities);
     }
     if let RootFileKind::Symlink { target } = &file.kind {
         if target.is_empty() {

@@ -1,5 +1,6 @@
 //! What a layer is made from.
 
+use crate::capabilities::FileCapabilities;
 use crate::compression::Compression;
 use nixply_oci::DiffId;
 use nixply_store::{NarHash, StoreDir, StorePath};
@@ -55,6 +56,21 @@ pub struct StorePathContent {
     pub nar_hash: NarHash,
     /// The size of its NAR serialization; about what has to be read.
     pub nar_size_bytes: u64,
+    /// Entries with another owner or mode than all others have, in any order.
+    pub permissions: Vec<EntryPermissions>,
+}
+
+/// The owner and the mode of one entry of a store path in the image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryPermissions {
+    /// The entry, relative to the store path, such as `bin/sudo`; empty for the store path itself.
+    pub path: String,
+    /// Permission bits with setuid, setgid and sticky, up to 07777. Symbolic links are always written as 0777.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u64,
+    /// The group.
+    pub gid: u64,
 }
 
 /// How the tar of a layer is written.
@@ -107,6 +123,8 @@ pub struct RootFile {
     pub uid: u64,
     /// The group.
     pub gid: u64,
+    /// What a program may do beyond its user when it is run; regular files only.
+    pub capabilities: Option<FileCapabilities>,
 }
 
 /// What a [`RootFile`] is.

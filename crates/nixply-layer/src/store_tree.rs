@@ -3,8 +3,11 @@
 use crate::error::WriteLayerError;
 use crate::header::{Entry, EntryKind};
 use crate::read_ahead::ReadAhead;
+use crate::root_files::MODE_BITS;
+use crate::spec::{EntryPermissions, StorePathContent};
 use crate::tar_writer::{TarSink, TarWriter};
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File, FileType};
 use std::io;
@@ -104,9 +107,10 @@ fn name_in_nar(physical: &[u8], case_hack: bool) -> &[u8] {
 
 /// Writes the entries of one store path.
 ///
-/// `physical` is where the store path lies, `name` what it is called in the tar, without a leading slash; `owner` is
+/// `content` is the store path, `physical` is where it lies, `name` what it is called in the tar, without a leading slash; `owner` is
 /// the user and group ID of every entry; `ahead` hears of every file.
 pub(crate) fn write_store_path<S: TarSink>(
+    content: &StorePathContent,
     physical: PathBuf,
     name: Vec<u8>,
     owner: (u64, u64),
@@ -123,8 +127,10 @@ pub(crate) fn write_store_path<S: TarSink>(
     };
     let mut walk = Walk {
         physical,
+        root_len: name.len(),
         name,
         owner,
+        permissions: by_entry(content)?,
         order,
         open: Vec::new(),
     };
@@ -140,22 +146,55 @@ pub(crate) fn write_store_path<S: TarSink>(
             walk.leave();
         }
     }
-    Ok(())
+    match walk.permissions.into_keys().min() {
+        None => Ok(()),
+        Some(entry) => Err(WriteLayerError::NoSuchEntry {
+            path: content.path.clone(),
+            entry: entry.to_owned(),
+        }),
+    }
+}
+
+/// The entries of a store path with an owner or a mode of their own, by their names.
+fn by_entry(
+    content: &StorePathContent,
+) -> Result<HashMap<&str, &EntryPermissions>, WriteLayerError> {
+    let mut by_entry = HashMap::new();
+    for permissions in &content.permissions {
+        let (path, entry) = (&content.path, &permissions.path);
+        if permissions.mode & !MODE_BITS != 0 {
+            return Err(WriteLayerError::EntryMode {
+                path: path.clone(),
+                entry: entry.clone(),
+            });
+        }
+        if by_entry.insert(entry.as_str(), permissions).is_some() {
+            return Err(WriteLayerError::NoSuchEntry {
+                path: path.clone(),
+                entry: entry.clone(),
+            });
+        }
+    }
+    Ok(by_entry)
 }
 
 /// A walk through a tree, depth first, without recursion: trees may be deeper than a stack.
-struct Walk {
+struct Walk<'p> {
     /// Where the current entry lies.
     physical: PathBuf,
     /// What the current entry is called in the tar.
     name: Vec<u8>,
     owner: (u64, u64),
+    /// How much of the name is the store path itself.
+    root_len: usize,
+    /// What has an owner or a mode of its own and was not written yet.
+    permissions: HashMap<&'p str, &'p EntryPermissions>,
     order: SiblingOrder,
     /// What is left of each directory on the way to the current entry.
     open: Vec<std::vec::IntoIter<Child>>,
 }
 
-impl Walk {
+impl<'p> Walk<'p> {
     /// Writes the current entry; leaves it, or opens it if it is a directory.
     fn write_entry<S: TarSink>(
         &mut self,
@@ -163,16 +202,17 @@ impl Walk {
         ahead: &mut ReadAhead,
         tar: &mut TarWriter<'_, S>,
     ) -> Result<(), WriteLayerError> {
+        let own = self.own_permissions();
         let path = &self.physical;
         if file_type.is_dir() {
-            tar.header(&self.entry(EntryKind::Directory, MODE_DIRECTORY))?;
+            tar.header(&self.entry(EntryKind::Directory, MODE_DIRECTORY, own))?;
             self.open.push(list(path, self.order)?.into_iter());
             return Ok(());
         }
         if file_type.is_symlink() {
             let target = fs::read_link(path).map_err(read_error(path))?;
             let target = target.as_os_str().as_bytes();
-            tar.header(&self.entry(EntryKind::Symlink { target }, MODE_SYMLINK))?;
+            tar.header(&self.entry(EntryKind::Symlink { target }, MODE_SYMLINK, own))?;
         } else {
             // Opening a pipe would wait for its writer, so the type is looked at before and after.
             refuse_special(file_type, path)?;
@@ -187,7 +227,7 @@ impl Walk {
                 MODE_FILE
             };
             let size_bytes = metadata.len();
-            let entry = self.entry(EntryKind::File { size_bytes }, mode);
+            let entry = self.entry(EntryKind::File { size_bytes }, mode, own);
             let opening = start.elapsed();
             let reading = tar.file_from_disk(&entry, path, &mut file, &mut |_| {})?;
             ahead.file_read(size_bytes, opening + reading);
@@ -196,14 +236,34 @@ impl Walk {
         Ok(())
     }
 
-    fn entry<'a>(&'a self, kind: EntryKind<'a>, mode: u32) -> Entry<'a> {
-        let (uid, gid) = self.owner;
+    /// The owner and the mode that the current entry has of its own. Each is taken once.
+    fn own_permissions(&mut self) -> Option<&'p EntryPermissions> {
+        if self.permissions.is_empty() {
+            return None;
+        }
+        let below = &self.name[self.root_len..];
+        let entry = below.strip_prefix(b"/").unwrap_or(below);
+        self.permissions.remove(std::str::from_utf8(entry).ok()?)
+    }
+
+    fn entry<'a>(
+        &'a self,
+        kind: EntryKind<'a>,
+        mode: u32,
+        own: Option<&EntryPermissions>,
+    ) -> Entry<'a> {
+        let mode = match (own, kind) {
+            (Some(own), EntryKind::Directory | EntryKind::File { .. }) => own.mode,
+            _ => mode,
+        };
+        let (uid, gid) = own.map_or(self.owner, |own| (own.uid, own.gid));
         Entry {
             name: &self.name,
             kind,
             mode,
             uid,
             gid,
+            capabilities: None,
         }
     }
 

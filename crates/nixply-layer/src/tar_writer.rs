@@ -246,6 +246,7 @@ mod tests {
             mode: 0o444,
             uid: 0,
             gid: 0,
+            capabilities: None,
         }
     }
 

@@ -105,7 +105,7 @@ pub(crate) fn write_tar<S: TarSink>(
     match (&spec.format, &spec.contents) {
         (LayerFormat::Nixply, LayerContents::Root { files }) => {
             let mut tar = TarWriter::new(nixply_style(), sink);
-            write_root_files(files, store.store_dir(), &mut tar)?;
+            write_root_files(files, store, &mut tar)?;
             tar.finish(BLOCK_BYTES as u64)
         }
         (LayerFormat::Nixply, LayerContents::Store { store_dir, paths }) => {
@@ -177,6 +177,7 @@ fn write_parents<S: TarSink>(
             mode: MODE_STORE_DIR,
             uid,
             gid,
+            capabilities: None,
         })?;
     }
     Ok(())
@@ -207,6 +208,7 @@ fn write_store_paths<S: TarSink>(
         }
         let name = store_dir.display(&content.path).as_bytes()[1..].to_vec();
         write_store_path(
+            content,
             store.locate(&content.path),
             name,
             owner,

@@ -6,7 +6,10 @@
 
 mod common;
 
-use common::{docker_tools, root_files, root_spec, store_spec, tar};
+use common::{
+    docker_tools, program_with_capabilities, root_files, root_spec, store_spec, tar,
+    with_permissions,
+};
 use nixply_layer::{LayerFormat, StoreRoot};
 use nixply_oci::DiffId;
 use nixply_store::StoreDir;
@@ -181,6 +184,46 @@ fn empty_layers() {
         &format!(
             "nixply, version 1, no store path\n\n{}\ndockerTools, no store path\n\n{}\nnixply, version 1, no root file\n\n{root}",
             text[0], text[1]
+        ),
+    );
+}
+
+#[test]
+fn capabilities_stand_in_a_pax_record() {
+    let mut long = program_with_capabilities();
+    long.path = format!("bin/{}", "é".repeat(60));
+    long.capabilities = Some("all=ep cap_sys_admin-ep".parse().unwrap());
+    let spec = root_spec(vec![program_with_capabilities(), long]);
+    let bytes = tar(&spec, &StoreRoot::default()).unwrap();
+    check("capabilities", &listing(&bytes));
+}
+
+#[test]
+fn entries_of_a_store_path_with_permissions() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(BASE_NAME);
+    fs::create_dir_all(path.join("bin")).unwrap();
+    file(&path.join("bin/sudo"), b"#!", 0o755);
+    file(&path.join("bin/su"), b"#!", 0o755);
+    symlink("sudo", path.join("bin/sudoedit")).unwrap();
+    let store = StoreRoot::new(StoreDir::default(), directory.path().to_owned());
+    let list = |format| {
+        let spec = with_permissions(
+            store_spec(&[BASE_NAME.to_owned()], format),
+            &[
+                ("bin/sudo", 0o4755, 0, 10),
+                ("", 0o1777, 1000, 100),
+                ("bin/sudoedit", 0o4755, 1000, 100),
+            ],
+        );
+        listing(&tar(&spec, &store).unwrap())
+    };
+    check(
+        "permissions",
+        &format!(
+            "nixply, version 1\n\n{}\ndockerTools\n\n{}",
+            list(LayerFormat::Nixply),
+            list(docker_tools())
         ),
     );
 }

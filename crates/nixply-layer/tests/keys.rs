@@ -3,7 +3,10 @@
 
 mod common;
 
-use common::{content, docker_tools, fixture, order, root_files, root_spec, store_spec};
+use common::{
+    content, docker_tools, fixture, order, program_with_capabilities, root_files, root_spec,
+    store_spec, with_permissions,
+};
 use nixply_layer::{
     Compression, DockerToolsHeader, FileContent, FinishedTar, LayerContents, LayerFormat,
     LayerSpec, RootFileKind,
@@ -43,6 +46,11 @@ fn spec_of(name: &str) -> LayerSpec {
             }),
             ..root_spec(Vec::new())
         },
+        "root file with capabilities" => root_spec(vec![program_with_capabilities()]),
+        "store path with permissions" => with_permissions(
+            store_spec(&order()[..1], LayerFormat::Nixply),
+            &[("bin/sudo", 0o4755, 0, 10), ("", 0o755, 0, 0)],
+        ),
         other => panic!("no spec for the vector {other}"),
     }
 }
@@ -51,7 +59,7 @@ fn spec_of(name: &str) -> LayerSpec {
 fn keys_equal_the_vectors() {
     let vectors = fixture("keys.json");
     let vectors = vectors.as_array().unwrap();
-    assert_eq!(vectors.len(), 8);
+    assert_eq!(vectors.len(), 10);
     for vector in vectors {
         let name = vector["name"].as_str().unwrap();
         let key = vector["key"].as_str().unwrap();

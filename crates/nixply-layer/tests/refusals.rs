@@ -3,7 +3,10 @@
 
 mod common;
 
-use common::{SyntheticStore, docker_tools, order, root_spec, store_spec, tar};
+use common::{
+    SyntheticStore, docker_tools, order, program_with_capabilities, root_spec, store_spec, tar,
+    with_permissions,
+};
 use nixply_layer::{
     FileContent, LayerFormat, LayerSpec, RootFile, RootFileKind, RootFileProblem, StoreRoot,
     WriteLayerError, check_root_files,
@@ -27,6 +30,7 @@ fn file(path: &str, kind: RootFileKind) -> RootFile {
         mode: 0o644,
         uid: 0,
         gid: 0,
+        capabilities: None,
     }
 }
 
@@ -119,6 +123,10 @@ fn root_files_that_cannot_be_are_refused() {
     let link = |target: &str| RootFileKind::Symlink {
         target: target.to_owned(),
     };
+    let link_with_capabilities = RootFile {
+        capabilities: program_with_capabilities().capabilities,
+        ..file("l", link("b"))
+    };
     let mut bad_mode = inline("x");
     bad_mode.mode = 0o10_0644;
     let cases: Vec<(Vec<RootFile>, &str, RootFileProblem)> = vec![
@@ -173,6 +181,11 @@ fn root_files_that_cannot_be_are_refused() {
             RootFileProblem::InStore,
         ),
         (vec![bad_mode], "x", RootFileProblem::Mode),
+        (
+            vec![link_with_capabilities],
+            "l",
+            RootFileProblem::Capabilities,
+        ),
         (vec![file("l", link(""))], "l", RootFileProblem::EmptyTarget),
         (vec![file("l", link("a\0"))], "l", RootFileProblem::Nul),
     ];
@@ -255,4 +268,38 @@ fn sources_are_checked_while_they_stream() {
             "`{shown}` is a directory: expected a regular file, a directory or a symbolic link"
         )
     );
+}
+
+#[test]
+fn permissions_of_entries_that_are_not_there_are_refused() {
+    let store = SyntheticStore::new();
+    let spec = |permissions: &[(&str, u32, u64, u64)]| {
+        with_permissions(
+            store_spec(&[TREE.to_owned()], LayerFormat::Nixply),
+            permissions,
+        )
+    };
+    let no_such_entry = |entry: &str| {
+        format!(
+            "store path `{TREE}` has no entry `{entry}` whose owner and mode could be set, or it is named twice"
+        )
+    };
+    for (permissions, message) in [
+        (
+            vec![("share", 0o755, 0, 0), ("sharf", 0o755, 0, 0)],
+            no_such_entry("sharf"),
+        ),
+        (
+            vec![("share", 0o755, 0, 0), ("share", 0o555, 0, 0)],
+            no_such_entry("share"),
+        ),
+        (vec![("share/", 0o755, 0, 0)], no_such_entry("share/")),
+        (
+            vec![("share", 0o10755, 0, 0)],
+            format!("store path `{TREE}`: the mode of `share` has bits outside 07777"),
+        ),
+    ] {
+        assert_eq!(refusal(&spec(&permissions), &store.root()), message);
+    }
+    tar(&spec(&[("share", 0o755, 0, 0)]), &store.root()).unwrap();
 }

@@ -5,7 +5,7 @@
 )]
 
 use nixply_layer::{
-    Compression, CompressionPool, DockerToolsHeader, FileContent, LayerContents, LayerFormat,
+    Compression, CompressionPool, DockerToolsHeader, EntryPermissions, FileContent, LayerContents, LayerFormat,
     LayerSpec, RootFile, RootFileKind, StorePathContent, StoreRoot, WriteLayerError,
     write_layer_tar,
 };
@@ -95,6 +95,7 @@ pub(crate) fn content(base_name: &str) -> StorePathContent {
         path: StorePath::new(base_name).unwrap(),
         nar_hash: NarHash::from_bytes(*DiffId::of(base_name.as_bytes()).as_bytes()),
         nar_size_bytes: base_name.len() as u64,
+        permissions: Vec::new(),
     }
 }
 
@@ -137,6 +138,7 @@ pub(crate) fn root_files() -> Vec<RootFile> {
             mode: u32::from_str_radix(file["mode"].as_str().unwrap(), 8).unwrap(),
             uid: file["uid"].as_u64().unwrap(),
             gid: file["gid"].as_u64().unwrap(),
+            capabilities: file["capabilities"].as_str().map(|text| text.parse().unwrap()),
         })
         .collect()
 }
@@ -154,4 +156,35 @@ pub(crate) fn tar(spec: &LayerSpec, store: &StoreRoot) -> Result<Vec<u8>, WriteL
 
 pub(crate) fn pool(threads: usize) -> CompressionPool {
     CompressionPool::new(threads).unwrap()
+}
+
+/// A program that may use ports below 1024.
+pub(crate) fn program_with_capabilities() -> RootFile {
+    RootFile {
+        path: "bin/serve".to_owned(),
+        kind: RootFileKind::File(FileContent::Inline(b"x".to_vec())),
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        capabilities: Some("cap_net_bind_service+ep".parse().unwrap()),
+    }
+}
+
+/// The same layer, with entries of its first store path that have an owner and a mode of their own.
+pub(crate) fn with_permissions(
+    mut spec: LayerSpec,
+    permissions: &[(&str, u32, u64, u64)],
+) -> LayerSpec {
+    if let LayerContents::Store { paths, .. } = &mut spec.contents {
+        paths[0].permissions = permissions
+            .iter()
+            .map(|&(path, mode, uid, gid)| EntryPermissions {
+                path: path.to_owned(),
+                mode,
+                uid,
+                gid,
+            })
+            .collect();
+    }
+    spec
 }
