@@ -61,6 +61,8 @@ fn plan_options(packer: Packer) -> PlanOptions {
         config: RuntimeConfig::default(),
         layer_tars: Vec::new(),
         root_files: Vec::new(),
+        contents: Vec::new(),
+        permissions: std::collections::BTreeMap::new(),
         name: None,
         tag: None,
         created: None,

@@ -4,7 +4,7 @@ use crate::error::{CliError, ExitStatus};
 use crate::image::{self, Request};
 use crate::input::{Input, read_input};
 use crate::nix;
-use crate::options::{ConfigOptions, ImageOptions, PlanOptions};
+use crate::options::{ConfigOptions, ImageOptions, PlanOptions, StoreOptions};
 use crate::registries::Registries;
 use crate::stored::{OpenArgs, open, source_error};
 use crate::text;
@@ -79,6 +79,7 @@ pub(crate) fn read(
         name: None,
         default_compression,
         registries: reading.registries,
+        store: &StoreOptions::default(),
     };
     let (plan, closure) = image::plan_input(input, &request)?;
     let contents = ImageContents::of_plan(&plan)

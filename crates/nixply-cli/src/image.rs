@@ -4,13 +4,15 @@ use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, read_input, spec_closure, store_path_of};
 use crate::named_paths::{self, Given};
-use crate::options::{ImageOptions, LayerFormatName, NameOptions, WorkOptions, created};
+use crate::options::{
+    ImageOptions, LayerFormatName, NameOptions, StoreOptions, WorkOptions, created,
+};
 use crate::packer_input::{note_unknown, packer_input};
 use crate::registries::Registries;
 use crate::text;
 use nixply_image::{
     DEFAULT_MAX_LAYERS, ImageSpec, LayerFormatRecord, Plan, PlannedImage, PlannedLayer,
-    PlanningError, plan_image, resolve_layer_tars, resolve_root_files,
+    PlanningError, compose_root, plan_image, resolve_layer_tars,
 };
 use nixply_layer::{Compression, CompressionPool};
 use nixply_oci::Platform;
@@ -28,6 +30,8 @@ pub(crate) struct Request<'a> {
     pub(crate) default_compression: Compression,
     /// Where a prior image may be.
     pub(crate) registries: &'a Registries,
+    /// Where store paths are that are linked into the root.
+    pub(crate) store: &'a StoreOptions,
 }
 
 /// Plans the image that the command line asks for.
@@ -128,6 +132,11 @@ fn plan_spec(
         .or_else(|| spec.platform.clone())
         .unwrap_or_else(this_platform);
     let packer = packer_input(request, &spec, base, closure.as_ref(), &platform)?;
+    let store_dir = closure.as_ref().map(|closure| closure.store_dir().clone());
+    let store = request.store.root(store_dir.unwrap_or_default());
+    let root = compose_root(&spec, base, closure.as_ref(), &store).map_err(|error| {
+        CliError::from_error(ExitStatus::Input, &error).maybe_hint(error.hint())
+    })?;
     let compression = match (options.compression, &spec.compression) {
         (Some(compression), _) => compression,
         (None, Some(text)) => text
@@ -146,8 +155,6 @@ fn plan_spec(
         .map_err(|problem| {
             CliError::new(ExitStatus::Input, format!("field `created`: {problem}"))
         })?;
-    let root_files = resolve_root_files(&spec.files, base)
-        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     let layer_tars = resolve_layer_tars(&spec.layer_tars, base)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     let options = nixply_image::PlanOptions {
@@ -167,7 +174,9 @@ fn plan_spec(
         },
         platform,
         config,
-        root_files,
+        root_files: root.files,
+        contents: root.contents,
+        permissions: root.permissions,
         layer_tars,
         name: spec.name,
         tag: spec.tag,

@@ -122,7 +122,7 @@ pub(crate) struct WorkOptions {
 }
 
 /// Where store paths are read.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct StoreOptions {
     /// Where the store directory lies on this machine, if elsewhere
     #[arg(long, value_name = "DIR")]

@@ -1,6 +1,6 @@
 //! What is known of an image without reading a layer: of a plan, or of an image that exists already.
 
-use crate::finish::store_paths_of_history;
+use crate::finish::{linked_name, store_paths_of_history};
 use crate::{Plan, PlanError, PlannedLayer, RootFileSpec};
 use nixply_layer::{Compression, LayerSpec};
 use nixply_oci::{
@@ -60,7 +60,7 @@ pub struct LayerOutline {
 pub enum LayerHolds {
     /// Store paths, in the order in which they are named.
     StorePaths(Vec<HeldPath>),
-    /// Files outside the store: their paths, where they are named.
+    /// Files outside the store: their paths, where they are named. `/nix/store/…-bash/` stands for all links into that path.
     RootFiles(Vec<String>),
     /// Nobody says; what the history has instead.
     Unknown(Option<String>),
@@ -209,13 +209,19 @@ fn planned_layer(spec: LayerSpec, layer: &PlannedLayer, store_dir: &StoreDir) ->
             });
             (*nar_size_bytes, LayerHolds::StorePaths(held.collect()))
         }
-        PlannedLayer::Root { files, .. } => (
-            files
-                .iter()
-                .map(root_file_bytes)
-                .fold(0, u64::saturating_add),
-            LayerHolds::RootFiles(files.iter().map(|file| file.path.clone()).collect()),
-        ),
+        PlannedLayer::Root {
+            files, contents, ..
+        } => {
+            let names = files.iter().map(|file| file.path.clone());
+            let linked = contents.iter().map(|content| linked_name(&content.path));
+            (
+                files
+                    .iter()
+                    .map(root_file_bytes)
+                    .fold(0, u64::saturating_add),
+                LayerHolds::RootFiles(names.chain(linked).collect()),
+            )
+        }
         PlannedLayer::Tar { size_bytes, .. } => (*size_bytes, LayerHolds::RootFiles(Vec::new())),
     };
     let uncompressed = LayerSpec {

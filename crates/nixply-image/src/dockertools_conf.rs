@@ -211,6 +211,7 @@ impl DockerToolsConf {
                 path,
                 nar_hash: info.nar_hash,
                 nar_size_bytes: info.nar_size_bytes,
+                permissions: Vec::new(),
             });
         }
         let paths: Vec<PlannedPath> = (texts.iter().zip(&contents))
@@ -219,6 +220,7 @@ impl DockerToolsConf {
                 nar_hash: content.nar_hash,
                 nar_size_bytes: content.nar_size_bytes,
                 rides_on: None,
+                permissions: Vec::new(),
             })
             .collect();
         let store_dir = self.store_dir(texts.first().map_or("", String::as_str))?;

@@ -1,6 +1,6 @@
 //! The config and the manifest of an image, from its plan and from what its layers turned out to be.
 
-use crate::{Plan, PlannedLayer};
+use crate::{LinkedContent, Plan, PlannedLayer, PlannedPath, PlannedPermissions};
 use nixply_oci::{
     ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY, Descriptor, FinishedImage, History,
     ImageConfig, ImageError, ImageManifest, LayerRecord, MediaType, RootFs, RootFsType,
@@ -16,6 +16,11 @@ const STORE_PATHS: &str = "store paths: ";
 const ROOT_FILES: &str = "root files: ";
 /// The tar's store path has a hash, which must not reach the config: the same layer, the same image.
 const LAYER_TAR: &str = "layer tar: ";
+
+/// What may follow: the store paths that the root has links into, a JSON array; owners and modes of entries of store paths,
+/// a JSON object.
+const CONTENTS: &str = "; contents: ";
+const PERMISSIONS: &str = "; permissions: ";
 
 /// The form of an image's manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,44 +136,104 @@ fn descriptor(layer: &PlannedLayer, record: &LayerRecord, format: ManifestFormat
 
 fn history(layer: &PlannedLayer, created: &str) -> History {
     let tar_title;
-    let (label, names): (&str, Vec<&str>) = match layer {
+    let (label, names, more): (&str, Vec<&str>, String) = match layer {
         PlannedLayer::Store { paths, .. } => (
             STORE_PATHS,
             paths.iter().map(|path| path.path.as_str()).collect(),
+            permissions_text(paths),
         ),
-        PlannedLayer::Root { files, .. } => (
+        PlannedLayer::Root {
+            files, contents, ..
+        } => (
             ROOT_FILES,
             files.iter().map(|file| file.path.as_str()).collect(),
+            contents_text(contents),
         ),
         PlannedLayer::Tar { path, .. } => {
             tar_title = nixply_layer::tar_title(path);
-            (LAYER_TAR, vec![tar_title.as_str()])
+            (LAYER_TAR, vec![tar_title.as_str()], String::new())
         }
     };
     // The version is left out on purpose: it would change the digest of an image whose bytes are the same.
     History {
         created: Some(created.to_owned()),
         created_by: Some("nixply".to_owned()),
-        comment: Some(format!("{label}{}", serde_json::Value::from(names))),
+        comment: Some(format!("{label}{}{more}", serde_json::Value::from(names))),
         ..History::default()
     }
+}
+
+/// The contents by name: a config is pulled by every client, and their links can be ten thousand.
+fn contents_text(contents: &[LinkedContent]) -> String {
+    if contents.is_empty() {
+        return String::new();
+    }
+    let paths: Vec<&str> = contents
+        .iter()
+        .map(|content| content.path.as_str())
+        .collect();
+    format!("{CONTENTS}{}", serde_json::Value::from(paths))
+}
+
+fn permissions_text(paths: &[PlannedPath]) -> String {
+    let permissions: serde_json::Map<String, serde_json::Value> = paths
+        .iter()
+        .filter(|planned| !planned.permissions.is_empty())
+        .map(|planned| (planned.path.clone(), serde_json::json!(planned.permissions)))
+        .collect();
+    if permissions.is_empty() {
+        return String::new();
+    }
+    format!("{PERMISSIONS}{}", serde_json::Value::from(permissions))
+}
+
+/// A JSON array of texts, and what follows it.
+fn split_names(text: &str) -> Option<(Vec<String>, &str)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Vec<String>>();
+    let names = values.next()?.ok()?;
+    Some((names, &text[values.byte_offset()..]))
 }
 
 /// The store paths that a layer's history entry names, as nixply writes it; none for other layers.
 #[must_use]
 pub fn store_paths_of_history(history: &History) -> Option<Vec<String>> {
     let names = history.comment.as_deref()?.strip_prefix(STORE_PATHS)?;
-    serde_json::from_str(names).ok()
+    let (names, more) = split_names(names)?;
+    (more.is_empty() || more.starts_with(PERMISSIONS)).then_some(names)
 }
 
-/// The root files that a layer's history entry names, as nixply writes it; none for other layers. A finished tar names
-/// none of its files.
+/// The entries of store paths that have an owner or a mode of their own, by store path, as a layer's history entry names them.
+#[must_use]
+pub fn permissions_of_history(history: &History) -> BTreeMap<String, Vec<PlannedPermissions>> {
+    let permissions = || {
+        let names = history.comment.as_deref()?.strip_prefix(STORE_PATHS)?;
+        let (_, more) = split_names(names)?;
+        serde_json::from_str(more.strip_prefix(PERMISSIONS)?).ok()
+    };
+    permissions().unwrap_or_default()
+}
+
+/// The root files that a layer's history entry names, as nixply writes it, and the contents that it has links into; none for
+/// other layers. A finished tar names none of its files.
 pub(crate) fn root_files_of_history(history: &History) -> Option<Vec<String>> {
     if history.comment.as_deref()?.starts_with(LAYER_TAR) {
         return Some(Vec::new());
     }
     let names = history.comment.as_deref()?.strip_prefix(ROOT_FILES)?;
-    serde_json::from_str(names).ok()
+    let (mut names, more) = split_names(names)?;
+    if !more.is_empty() {
+        let (contents, more) = split_names(more.strip_prefix(CONTENTS)?)?;
+        if !more.is_empty() {
+            return None;
+        }
+        names.extend(contents.iter().map(|content| linked_name(content)));
+    }
+    Some(names)
+}
+
+/// How the links into a content are called among root files, which have no slash in front: `/nix/store/…-bash/`.
+pub(crate) fn linked_name(content: &str) -> String {
+    format!("{content}/")
 }
 
 #[cfg(test)]
@@ -194,6 +259,7 @@ mod tests {
         plan.layers.push(PlannedLayer::Root {
             key: LayerKey::of(b"key"),
             files: Vec::new(),
+            contents: Vec::new(),
         });
         let record = LayerRecord {
             diff_id: DiffId::of(b"tar"),

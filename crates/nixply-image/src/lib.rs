@@ -5,7 +5,8 @@
 //! Three values follow each other. An [`ImageSpec`] is what a user asks for. A [`Plan`] is what will be made: the
 //! layers, bottom first, each with its key; small, printable, comparable, the output of a derivation. A
 //! [`PlannedImage`] is the plan joined to a store: it implements [`nixply_oci::Image`], so any sink can take it.
-//! Planning reads no store path; only making a layer does.
+//! Planning reads no file of a store path; only making a layer does. It lists directories and links of store paths that
+//! are linked into the root ([`compose_root`]).
 //!
 //! The way back needs less: [`ImageContents`] is what a plan, or an image that exists already, says of itself without a
 //! layer being read. [`compare`] sets two of them side by side; [`explain_layers`] and [`ImageGraph`] tell why one is as
@@ -24,12 +25,15 @@ mod explain;
 mod finish;
 mod layer_format;
 mod layer_tar;
+mod linking;
 mod package;
+mod permissions;
 mod plan;
 mod planned_image;
 mod planning;
 mod reasons;
 mod root_file;
+mod root_layer;
 mod spec;
 
 pub use compare::{
@@ -42,13 +46,18 @@ pub use explain::{
     ImageGraph, LayerExplanation, LayerWhy, MIN_HASH_DIGITS, PathQuery, Users, explain_layers,
     find_path,
 };
-pub use finish::{DEFAULT_CREATED, ManifestFormat, finish, store_paths_of_history};
+pub use finish::{
+    DEFAULT_CREATED, ManifestFormat, finish, permissions_of_history, store_paths_of_history,
+};
 pub use layer_format::LayerFormatRecord;
 pub use layer_tar::{LayerTarError, resolve_layer_tars};
+pub use linking::{LinkError, LinkedContent, OnCollision};
 pub use package::{Package, compare_versions};
+pub use permissions::{PlannedPermissions, entry_permissions};
 pub use plan::{PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath};
 pub use planned_image::PlannedImage;
 pub use planning::{DEFAULT_MAX_LAYERS, PlanOptions, PlanningError, plan_image};
 pub use reasons::{LayerReasonRecord, VolatilePath, VolatileReasonRecord};
-pub use root_file::{RootFileError, RootFileSpec, resolve_root_files};
+pub use root_file::{RootFileError, RootFileSpec, RootFileType};
+pub use root_layer::{ComposedRoot, RootError, compose_root};
 pub use spec::{ImageSpec, SpecError};

@@ -3,7 +3,10 @@
 //! The JSON form is `nixply.plan/1`, a contract: readers refuse an unknown major schema and ignore unknown fields.
 //! Store paths stand unescaped, so that Nix finds them and keeps the closure alive.
 
-use crate::{LayerFormatRecord, LayerReasonRecord, RootFileError, RootFileSpec, VolatilePath};
+use crate::{
+    LayerFormatRecord, LayerReasonRecord, LinkedContent, PlannedPermissions, RootFileError,
+    RootFileSpec, VolatilePath, entry_permissions,
+};
 use nixply_layer::{
     Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec, RootFile, StorePathContent,
     check_root_files,
@@ -110,6 +113,9 @@ pub enum PlannedLayer {
         key: LayerKey,
         /// The files.
         files: Vec<RootFileSpec>,
+        /// The links into store paths that the root was given as contents.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        contents: Vec<LinkedContent>,
     },
     /// A tar that exists already.
     Tar {
@@ -146,6 +152,9 @@ pub struct PlannedPath {
     /// The path that brought this one into its layer, as an absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rides_on: Option<String>,
+    /// Entries with another owner or mode than all others have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<PlannedPermissions>,
 }
 
 /// Why a plan cannot be read or carried out.
@@ -181,6 +190,12 @@ pub enum PlanError {
     #[error("`{path}` stands in two layers")]
     Duplicate {
         /// The path.
+        path: String,
+    },
+    /// The mode of a store path's entries is none.
+    #[error("`{path}`: a mode of its entries is not 1 to 4 octal digits")]
+    Mode {
+        /// The store path.
         path: String,
     },
     /// A root file cannot be part of an image.
@@ -299,6 +314,11 @@ impl Plan {
                             path: parse_path(store_dir.as_ref(), &planned.path, layer_idx)?,
                             nar_hash: planned.nar_hash,
                             nar_size_bytes: planned.nar_size_bytes,
+                            permissions: entry_permissions(&planned.permissions).ok_or_else(
+                                || PlanError::Mode {
+                                    path: planned.path.clone(),
+                                },
+                            )?,
                         });
                     }
                     let store_dir = store_dir.clone().unwrap_or_default();
@@ -310,8 +330,12 @@ impl Plan {
                         *key,
                     )
                 }
-                PlannedLayer::Root { key, files } => {
-                    let files = self.root_files(files)?;
+                PlannedLayer::Root {
+                    key,
+                    files,
+                    contents,
+                } => {
+                    let files = self.root_files(files, contents)?;
                     (LayerContents::Root { files }, *key)
                 }
                 PlannedLayer::Tar {
@@ -346,11 +370,13 @@ impl Plan {
     pub(crate) fn root_files(
         &self,
         files: &[RootFileSpec],
+        contents: &[LinkedContent],
     ) -> Result<Vec<RootFile>, RootFileError> {
-        let files: Vec<RootFile> = files
+        let mut files: Vec<RootFile> = files
             .iter()
             .map(RootFileSpec::to_layer)
             .collect::<Result<_, _>>()?;
+        files.extend(contents.iter().flat_map(LinkedContent::root_files));
         check_root_files(&files, &self.store_dir().unwrap_or_default())?;
         Ok(files)
     }

@@ -1,10 +1,10 @@
 //! From a closure and options to a plan.
 
 use crate::{
-    LayerFormatRecord, LayerReasonRecord, PackerRecord, Plan, PlannedLayer, PlannedPath,
-    RootFileError, RootFileSpec, VolatilePath,
+    LayerFormatRecord, LayerReasonRecord, LinkedContent, PackerRecord, Plan, PlannedLayer,
+    PlannedPath, PlannedPermissions, RootFileError, RootFileSpec, VolatilePath,
 };
-use nixply_layer::{Compression, FinishedTar, LayerContents, StorePathContent};
+use nixply_layer::{Compression, EntryPermissions, FinishedTar, LayerContents, StorePathContent};
 use nixply_oci::{Digest, Platform, RuntimeConfig};
 use nixply_pack::{
     Budget, Catalog, CatalogError, LayerReason, PackError, PackOptions, PackedLayer, Packer,
@@ -43,6 +43,10 @@ pub struct PlanOptions {
     pub config: RuntimeConfig,
     /// What stands outside the store, resolved.
     pub root_files: Vec<RootFileSpec>,
+    /// What the root has of contents.
+    pub contents: Vec<LinkedContent>,
+    /// Entries of store paths with another owner or mode than all others have.
+    pub permissions: BTreeMap<StorePath, Vec<EntryPermissions>>,
     /// Finished tars: one layer each, above all others, the first one lowest.
     pub layer_tars: Vec<FinishedTar>,
     /// The image's name.
@@ -84,7 +88,8 @@ pub enum PlanningError {
 /// Packs a closure into layers and puts the root files, where there are any, into one more on top, below what is new in
 /// every version of the image.
 pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Plan, PlanningError> {
-    if closure.is_none() && options.root_files.is_empty() && options.layer_tars.is_empty() {
+    let has_root = !options.root_files.is_empty() || !options.contents.is_empty();
+    if closure.is_none() && !has_root && options.layer_tars.is_empty() {
         return Err(PlanningError::Empty);
     }
     let packer = packer_record(&options)?;
@@ -98,27 +103,36 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
                 packer: options.packer,
                 budget: Budget {
                     max_layers: options.max_layers,
-                    reserved_layers: usize::from(!options.root_files.is_empty())
-                        + options.layer_tars.len(),
+                    reserved_layers: usize::from(has_root) + options.layer_tars.len(),
                 },
                 volatile: &volatile,
                 catalog: options.catalog.as_ref(),
                 prior: &options.prior,
             },
         )?;
-        fill(&mut plan, closure, packing, options.catalog.as_ref());
+        let described = Described {
+            closure,
+            catalog: options.catalog.as_ref(),
+            permissions: &options.permissions,
+        };
+        fill(&mut plan, &described, packing);
     } else if let Some(path) = options.volatile.into_iter().next() {
         return Err(PlanningError::Volatile { path });
     }
-    if !options.root_files.is_empty() {
+    if has_root {
         let mut files = options.root_files;
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let contents = LayerContents::Root {
-            files: plan.root_files(&files)?,
+            files: plan.root_files(&files, &options.contents)?,
         };
         let key = plan.layer_spec(contents).key();
         let place = root_files_place(&plan);
-        plan.layers.insert(place, PlannedLayer::Root { key, files });
+        let layer = PlannedLayer::Root {
+            key,
+            files,
+            contents: options.contents,
+        };
+        plan.layers.insert(place, layer);
     }
     for tar in options.layer_tars {
         let layer = plan.tar_layer(tar);
@@ -173,8 +187,22 @@ fn find_all(closure: &Closure, paths: &[StorePath]) -> Result<Vec<PathIdx>, Plan
     paths.iter().map(find).collect()
 }
 
+/// What is known of the paths that were packed.
+struct Described<'a> {
+    closure: &'a Closure,
+    catalog: Option<&'a Catalog>,
+    permissions: &'a BTreeMap<StorePath, Vec<EntryPermissions>>,
+}
+
+impl Described<'_> {
+    fn permissions(&self, path: &StorePath) -> &[EntryPermissions] {
+        self.permissions.get(path).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// Puts a packing into a plan that has none.
-fn fill(plan: &mut Plan, closure: &Closure, packing: Packing, catalog: Option<&Catalog>) {
+fn fill(plan: &mut Plan, described: &Described<'_>, packing: Packing) {
+    let closure = described.closure;
     let text = |idx| path_text(closure, idx);
     plan.roots = closure.roots().into_iter().map(text).collect();
     plan.volatile = (packing.volatile.into_iter())
@@ -183,9 +211,9 @@ fn fill(plan: &mut Plan, closure: &Closure, packing: Packing, catalog: Option<&C
             reason: reason.into(),
         })
         .collect();
-    plan.packer.unknown_paths = catalog.map(|_| packing.unknown.len());
+    plan.packer.unknown_paths = described.catalog.map(|_| packing.unknown.len());
     for layer in packing.layers {
-        let planned = store_layer(plan, closure, layer, catalog);
+        let planned = store_layer(plan, described, layer);
         plan.layers.push(planned);
     }
 }
@@ -194,12 +222,10 @@ fn path_text(closure: &Closure, idx: PathIdx) -> String {
     closure.store_dir().display(&closure.info(idx).path)
 }
 
-fn store_layer(
-    plan: &Plan,
-    closure: &Closure,
-    layer: PackedLayer,
-    catalog: Option<&Catalog>,
-) -> PlannedLayer {
+fn store_layer(plan: &Plan, described: &Described<'_>, layer: PackedLayer) -> PlannedLayer {
+    let Described {
+        closure, catalog, ..
+    } = *described;
     let mut order = layer.paths;
     // nixply's own format knows a set of paths; dockerTools writes them in the packer's order.
     if plan.layer_format == LayerFormatRecord::Nixply {
@@ -215,6 +241,7 @@ fn store_layer(
                     path: info.path.clone(),
                     nar_hash: info.nar_hash,
                     nar_size_bytes: info.nar_size_bytes,
+                    permissions: described.permissions(&info.path).to_vec(),
                 }
             })
             .collect(),
@@ -231,6 +258,7 @@ fn store_layer(
                 nar_hash: info.nar_hash,
                 nar_size_bytes: info.nar_size_bytes,
                 rides_on: hosts.get(idx).map(|host| path_text(closure, *host)),
+                permissions: PlannedPermissions::group(described.permissions(&info.path)),
             }
         })
         .collect();

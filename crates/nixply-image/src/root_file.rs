@@ -1,6 +1,8 @@
 //! Root files in specifications and plans: what stands in an image outside the store.
 
-use nixply_layer::{FileContent, RootFile, RootFileKind, WriteLayerError};
+use nixply_layer::{
+    CapabilitiesError, FileContent, RootFile, RootFileKind, StoreRoot, WriteLayerError,
+};
 use nixply_oci::BlobHasher;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,6 +38,9 @@ pub struct RootFileSpec {
     /// In a plan: the size of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// A file's capabilities in the form of setcap(8): `cap_net_bind_service+ep`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<String>,
     /// A symbolic link's target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -67,6 +72,16 @@ pub enum RootFileError {
         path: String,
         /// The mode that was read.
         mode: String,
+    },
+    /// The capabilities are none.
+    #[error("root file `{path}`: capabilities `{capabilities}`")]
+    Capabilities {
+        /// The root file.
+        path: String,
+        /// The text that was read.
+        capabilities: String,
+        /// Why.
+        source: CapabilitiesError,
     },
     /// A field that this version does not know; a misspelt option must not pass silently.
     #[error("root file `{path}`: unknown field `{field}`")]
@@ -110,10 +125,11 @@ pub enum RootFileError {
 }
 
 /// Names each source absolutely and takes its size and SHA-256, so that a plan fixes what a file will hold.
-/// Relative sources are taken from `base`.
-pub fn resolve_root_files(
+/// Relative sources are taken from `base`, those in the store directory from where `store` has it.
+pub(crate) fn resolve_root_files(
     files: &[RootFileSpec],
     base: &Path,
+    store: &StoreRoot,
 ) -> Result<Vec<RootFileSpec>, RootFileError> {
     let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
     files
@@ -137,10 +153,12 @@ pub fn resolve_root_files(
             if let Some(source) = &file.source {
                 let source = base.join(source);
                 let (sha256, size_bytes) =
-                    hash_file(&source).map_err(|error| RootFileError::Source {
-                        path: file.path.clone(),
-                        source_path: source.clone(),
-                        source: error,
+                    hash_file(&store.locate_file(&source)).map_err(|error| {
+                        RootFileError::Source {
+                            path: file.path.clone(),
+                            source_path: source.clone(),
+                            source: error,
+                        }
                     })?;
                 file.source = Some(source);
                 file.sha256 = Some(nixply_oci::Digest::from_bytes(sha256).hex());
@@ -183,6 +201,9 @@ impl RootFileSpec {
         if self.kind != RootFileType::File && (self.content.is_some() || self.source.is_some()) {
             return Err(fields("`content` and `source` belong to files"));
         }
+        if self.kind != RootFileType::File && self.capabilities.is_some() {
+            return Err(fields("`capabilities` belong to files"));
+        }
         if self.kind != RootFileType::Symlink && self.target.is_some() {
             return Err(fields("`target` belongs to symlinks"));
         }
@@ -213,7 +234,21 @@ impl RootFileSpec {
             mode: self.mode_bits()?.unwrap_or(default_mode),
             uid: self.uid,
             gid: self.gid,
+            capabilities: self.parse_capabilities()?,
         })
+    }
+
+    fn parse_capabilities(&self) -> Result<Option<nixply_layer::FileCapabilities>, RootFileError> {
+        let Some(text) = &self.capabilities else {
+            return Ok(None);
+        };
+        text.parse()
+            .map(Some)
+            .map_err(|source| RootFileError::Capabilities {
+                path: self.path.clone(),
+                capabilities: text.clone(),
+                source,
+            })
     }
 
     fn source_content(&self, source: &Path) -> Result<FileContent, RootFileError> {
@@ -236,18 +271,26 @@ impl RootFileSpec {
         let Some(mode) = &self.mode else {
             return Ok(None);
         };
-        let octal = (1..=4).contains(&mode.trim_start_matches('0').len().max(1))
-            && mode.len() <= 5
-            && mode.bytes().all(|b| (b'0'..=b'7').contains(&b));
-        let error = || RootFileError::Mode {
-            path: self.path.clone(),
-            mode: mode.clone(),
-        };
-        if !octal {
-            return Err(error());
-        }
-        u32::from_str_radix(mode, 8).map(Some).map_err(|_| error())
+        parse_mode(mode)
+            .map(Some)
+            .ok_or_else(|| RootFileError::Mode {
+                path: self.path.clone(),
+                mode: mode.clone(),
+            })
     }
+}
+
+/// Permission bits with setuid, setgid and sticky, from up to four octal digits with or without a leading zero.
+pub(crate) fn parse_mode(text: &str) -> Option<u32> {
+    let octal = (1..=4).contains(&text.trim_start_matches('0').len().max(1))
+        && text.len() <= 5
+        && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    octal.then(|| u32::from_str_radix(text, 8).ok()).flatten()
+}
+
+/// A mode as plans have it.
+pub(crate) fn mode_text(mode: u32) -> String {
+    format!("{mode:04o}")
 }
 
 #[cfg(test)]
@@ -290,6 +333,10 @@ mod tests {
                 "root file `a` of type symlink: a symlink has no mode of its own",
             ),
             (
+                r#"{"path":"a","type":"directory","capabilities":"cap_kill+ep"}"#,
+                "root file `a` of type directory: `capabilities` belong to files",
+            ),
+            (
                 r#"{"path":"a","type":"file","content":"","mode":"rwx"}"#,
                 "root file `a`: mode `rwx` is not 1 to 4 octal digits",
             ),
@@ -303,18 +350,32 @@ mod tests {
     }
 
     #[test]
+    fn capabilities_belong_to_files() {
+        let json = r#"{"path":"a","type":"file","content":"","capabilities":"cap_net_raw+ep"}"#;
+        let file = read(json).to_layer().unwrap();
+        assert_eq!(file.capabilities, "cap_net_raw=ep".parse().ok());
+        let error = read(&json.replace("raw+ep", "row+ep"))
+            .to_layer()
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "root file `a`: capabilities `cap_net_row+ep`"
+        );
+    }
+
+    #[test]
     fn a_source_is_fixed_by_its_hash() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), "abc").unwrap();
         let spec = read(r#"{"path":"a","type":"file","source":"f"}"#);
-        let resolved = resolve_root_files(&[spec], dir.path()).unwrap();
+        let resolved = resolve_root_files(&[spec], dir.path(), &StoreRoot::default()).unwrap();
         assert_eq!(resolved[0].size_bytes, Some(3));
         assert_eq!(
             resolved[0].sha256.as_deref(),
             Some("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
         );
         let missing = read(r#"{"path":"a","type":"file","source":"g"}"#);
-        let error = resolve_root_files(&[missing], dir.path()).unwrap_err();
+        let error = resolve_root_files(&[missing], dir.path(), &StoreRoot::default()).unwrap_err();
         assert!(
             error
                 .to_string()

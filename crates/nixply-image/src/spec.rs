@@ -1,6 +1,6 @@
 //! The image specification: what a user asks for, as a JSON file (`docs/image.schema.json`).
 
-use crate::{LayerFormatRecord, RootFileSpec};
+use crate::{LayerFormatRecord, OnCollision, RootFileSpec};
 use nixply_oci::{Platform, RuntimeConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -63,9 +63,15 @@ pub struct ImageSpec {
     /// Annotations of the manifest.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
-    /// What stands outside the store.
+    /// What stands outside the store, file by file.
     #[serde(default)]
     pub files: Vec<RootFileSpec>,
+    /// Store paths whose trees are linked into the root.
+    #[serde(default)]
+    pub contents: Vec<String>,
+    /// What happens where two of them have different things at one place.
+    #[serde(default)]
+    pub on_collision: OnCollision,
     /// Finished uncompressed tars, files relative to the specification: one layer each, above all others, the first one
     /// lowest.
     #[serde(default)]
@@ -113,6 +119,8 @@ impl ImageSpec {
             config: RuntimeConfig::default(),
             annotations: BTreeMap::new(),
             files: Vec::new(),
+            contents: Vec::new(),
+            on_collision: OnCollision::default(),
             layer_tars: Vec::new(),
             layer_format: None,
         }

@@ -85,6 +85,8 @@ fn options() -> PlanOptions {
             root_file(r#"{"path":"bin/sudo","type":"file","mode":"4755","content":"x\n"}"#),
             root_file(r#"{"path":"bin/sh","type":"symlink","target":"/nix/store/x"}"#),
         ],
+        contents: Vec::new(),
+        permissions: BTreeMap::new(),
         name: Some("example.org/app".into()),
         tag: Some("v1".into()),
         created: None,

@@ -39,7 +39,7 @@ fn the_specification_has_the_schemas_fields() {
 #[test]
 fn root_files_have_the_schemas_fields() {
     let all = r#"{"path":"a","type":"file","mode":"1","uid":1,"gid":1,"content":"","source":"s","sha256":"",
-        "size_bytes":1,"target":"t"}"#;
+        "size_bytes":1,"target":"t","capabilities":"cap_kill+ep"}"#;
     let file: RootFileSpec = serde_json::from_str(all).unwrap();
     assert!(file.unknown.is_empty(), "{:?}", file.unknown);
     let found = keys(&serde_json::to_value(&file).unwrap());

@@ -73,7 +73,9 @@ pub struct FileCapabilities {
 #[non_exhaustive]
 pub enum CapabilitiesError {
     /// There is no clause, or one without an operator.
-    #[error("`{clause}` is not `NAMES` followed by `=`, `+` or `-` and flags, such as `cap_net_raw+ep`")]
+    #[error(
+        "`{clause}` is not `NAMES` followed by `=`, `+` or `-` and flags, such as `cap_net_raw+ep`"
+    )]
     Clause {
         /// The clause.
         clause: String,
@@ -93,7 +95,9 @@ pub enum CapabilitiesError {
         flag: char,
     },
     /// A file can only have all of its capabilities in effect, or none of them (capabilities(7), "File capabilities").
-    #[error("a file has all of its capabilities in effect or none: give `e` to all of them or to none")]
+    #[error(
+        "a file has all of its capabilities in effect or none: give `e` to all of them or to none"
+    )]
     PartlyEffective,
     /// The text takes away what it gave.
     #[error("no capability is left")]
@@ -104,10 +108,11 @@ impl FileCapabilities {
     /// The value of the extended attribute `security.capability`: `struct vfs_cap_data` of revision 2, little endian.
     #[must_use]
     pub fn to_xattr(self) -> [u8; XATTR_BYTES] {
-        let magic = REVISION_2 | u32::from(self.is_effective) * FLAG_EFFECTIVE;
+        let magic = REVISION_2 | (u32::from(self.is_effective) * FLAG_EFFECTIVE);
         let mut xattr = [0; XATTR_BYTES];
         xattr[..4].copy_from_slice(&magic.to_le_bytes());
-        let (permitted, inheritable) = (self.permitted.to_le_bytes(), self.inheritable.to_le_bytes());
+        let (permitted, inheritable) =
+            (self.permitted.to_le_bytes(), self.inheritable.to_le_bytes());
         // The lower 32 bits of both, then the upper ones.
         xattr[4..8].copy_from_slice(&permitted[..4]);
         xattr[8..12].copy_from_slice(&inheritable[..4]);
@@ -273,7 +278,10 @@ mod tests {
                 "0100000201000000000000008000000000000000",
             ),
             ("=ep", "01000002ffffffff00000000ff01000000000000"),
-            ("all=ep cap_sys_admin-ep", "01000002ffffdfff00000000ff01000000000000"),
+            (
+                "all=ep cap_sys_admin-ep",
+                "01000002ffffdfff00000000ff01000000000000",
+            ),
             ("cap_kill=p+e", "0100000220000000000000000000000000000000"),
         ] {
             assert_eq!(xattr(text), expected, "{text}");
@@ -290,8 +298,14 @@ mod tests {
             ("cap_raw+ep", "no capability is called `cap_raw`"),
             ("cap_kill,+ep", "no capability is called ``"),
             ("cap_kill+x", "`cap_kill+x`: `x` is no flag"),
-            ("cap_kill=p cap_chown+ep", "a file has all of its capabilities in effect or none"),
-            ("cap_kill=e", "a file has all of its capabilities in effect or none"),
+            (
+                "cap_kill=p cap_chown+ep",
+                "a file has all of its capabilities in effect or none",
+            ),
+            (
+                "cap_kill=e",
+                "a file has all of its capabilities in effect or none",
+            ),
             ("cap_kill=ep cap_kill-ep", "no capability is left"),
             ("=", "no capability is left"),
         ] {

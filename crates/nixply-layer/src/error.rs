@@ -61,7 +61,9 @@ pub enum WriteLayerError {
         path: PathBuf,
     },
     /// An entry shall have an owner or a mode of its own, but the store path has no such entry, or it is named twice.
-    #[error("store path `{path}` has no entry `{entry}` whose owner and mode could be set, or it is named twice")]
+    #[error(
+        "store path `{path}` has no entry `{entry}` whose owner and mode could be set, or it is named twice"
+    )]
     NoSuchEntry {
         /// The store path.
         path: StorePath,

@@ -41,6 +41,7 @@ pub(crate) fn write_finished_tar<S: TarSink>(
         mode: 0,
         uid: 0,
         gid: 0,
+        capabilities: None,
     };
     sink.begin_entry(&whole, 0, 0);
     let mut buffer = sink.first_buffer();

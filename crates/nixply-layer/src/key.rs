@@ -2,8 +2,8 @@
 
 use crate::FORMAT_VERSION;
 use crate::spec::{
-    DockerToolsHeader, EntryPermissions, FileContent, LayerContents, LayerFormat, LayerSpec, RootFile, RootFileKind,
-    StorePathContent,
+    DockerToolsHeader, EntryPermissions, FileContent, LayerContents, LayerFormat, LayerSpec,
+    RootFile, RootFileKind, StorePathContent,
 };
 use data_encoding::HEXLOWER;
 use nixply_oci::{LayerKey, canonical_json};

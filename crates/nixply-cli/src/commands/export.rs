@@ -77,6 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             Format::Archive | Format::OciDir => Compression::default(),
         },
         registries: &registries,
+        store: &args.work.store,
     })?;
     image::check_present(&plan, &args.work, |_| false)?;
     let image = image::image(plan, &args.work)?;

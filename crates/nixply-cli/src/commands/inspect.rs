@@ -3,7 +3,7 @@
 use super::plan::describe as describe_plan;
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
-use crate::options::ImageOptions;
+use crate::options::{ImageOptions, StoreOptions};
 use crate::registries::{Registries, RegistryOptions};
 use crate::stored::{OpenArgs, open};
 use crate::text;
@@ -82,6 +82,7 @@ fn plan(args: &Args, registries: &Registries) -> Result<Plan, CliError> {
         name: None,
         default_compression: Compression::default(),
         registries,
+        store: &StoreOptions::default(),
     })
 }
 

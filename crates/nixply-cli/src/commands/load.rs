@@ -76,6 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         // and so Docker's image ID, is the same as that of a compressed image.
         default_compression: Compression::None,
         registries: &registries,
+        store: &args.work.store,
     })?;
     if plan.name.is_none() {
         text::warning("the image gets no name: give it one with --name");

@@ -2,15 +2,15 @@
 
 use crate::error::{CliError, ExitStatus, output};
 use crate::image::{self, Request};
-use crate::options::{ImageOptions, NameOptions};
+use crate::options::{ImageOptions, NameOptions, StoreOptions};
 use crate::registries::RegistryOptions;
 use crate::text;
-use nixply_image::{Plan, PlannedLayer};
+use nixply_image::{LinkedContent, Plan, PlannedLayer};
 use nixply_layer::{Compression, tar_title};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Shows which layers an image will have, without reading a store path
+/// Shows which layers an image will have, without reading a file of the store
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A closure file, `-`, a plan, an image specification, a store path or an installable
@@ -21,6 +21,8 @@ pub(crate) struct Args {
     registry: RegistryOptions,
     #[command(flatten)]
     name: NameOptions,
+    #[command(flatten)]
+    store: StoreOptions,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
@@ -38,6 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         name: Some(&args.name),
         default_compression: Compression::default(),
         registries: &registries,
+        store: &args.store,
     })?;
     let json = plan
         .to_json()
@@ -82,7 +85,22 @@ pub(crate) fn describe(plan: &Plan) -> String {
                 };
                 (paths.len(), *nar_size_bytes, format!("{name}{more}"), key)
             }
-            PlannedLayer::Root { key, files } => (0, 0, text::count(files.len(), "root file"), key),
+            PlannedLayer::Root {
+                key,
+                files,
+                contents,
+            } => {
+                let linked: usize = contents.iter().map(LinkedContent::entry_count).sum();
+                let mut what = text::count(files.len(), "root file");
+                if linked > 0 {
+                    what = format!(
+                        "{what}, {} into {}",
+                        text::count(linked, "link"),
+                        text::count(contents.len(), "store path"),
+                    );
+                }
+                (0, 0, what, key)
+            }
             PlannedLayer::Tar { key, path, .. } => (0, 0, tar_title(path), key),
         };
         paths_total += count;

@@ -165,6 +165,7 @@ fn prepare(args: &Args) -> Result<Push, CliError> {
         name: None,
         default_compression: Compression::default(),
         registries: &registries,
+        store: &args.work.store,
     })?;
     let targets = targets::targets(&reference, &args.tags, args.by_digest, &plan)?;
     let mut image = image::image(plan, &args.work)?;

@@ -7,7 +7,10 @@ use crate::options::{ImageOptions, StoreOptions};
 use crate::registries::{Registries, RegistryOptions};
 use crate::stored::{OpenArgs, open, source_error};
 use crate::text;
-use nixply_image::{ManifestFormat, Plan, finish, store_paths_of_history};
+use nixply_image::{
+    ManifestFormat, Plan, PlannedPermissions, entry_permissions, finish, permissions_of_history,
+    store_paths_of_history,
+};
 use nixply_layer::{
     CompareError, Compression, Difference, DifferenceKind, DockerToolsHeader, LayerContents,
     LayerFormat, LayerSpec, StorePathContent, StoreRoot, compare_layer, read_diff_id, write_layer,
@@ -15,6 +18,7 @@ use nixply_layer::{
 use nixply_oci::{DiffId, ImageSource, LayerRecord, MediaType, StoredImage};
 use nixply_store::{NarHash, StoreDir};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -91,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             .hint("expected docker://REF, an OCI layout directory or an archive")
     })?;
     let plan = (args.plan.as_deref())
-        .map(|plan| read_plan(plan, &registries))
+        .map(|plan| read_plan(plan, &registries, &args.store))
         .transpose()?;
     let specs = match &plan {
         Some(plan) => plan_specs(plan, source.image())?,
@@ -185,13 +189,14 @@ fn config_difference(plan: &Plan, image: &StoredImage) -> Result<Option<String>,
 }
 
 /// A plan, or what is planned by an image specification or a closure without further options.
-fn read_plan(text: &str, registries: &Registries) -> Result<Plan, CliError> {
+fn read_plan(text: &str, registries: &Registries, store: &StoreOptions) -> Result<Plan, CliError> {
     image::plan(&Request {
         image: text,
         options: &ImageOptions::default(),
         name: None,
         default_compression: Compression::default(),
         registries,
+        store,
     })
 }
 
@@ -220,7 +225,7 @@ fn history_specs(image: &StoredImage) -> Vec<Candidates> {
             let contents = histories
                 .get(idx)
                 .and_then(|history| store_paths_of_history(history))
-                .and_then(|paths| store_contents(&paths));
+                .and_then(|paths| store_contents(&paths, &permissions_of_history(histories[idx])));
             let Some(contents) = contents else {
                 return Vec::new();
             };
@@ -239,7 +244,10 @@ fn history_specs(image: &StoredImage) -> Vec<Candidates> {
         .collect()
 }
 
-fn store_contents(paths: &[String]) -> Option<LayerContents> {
+/// The entries of store paths that have an owner or a mode of their own, by store path.
+type Permissions = BTreeMap<String, Vec<PlannedPermissions>>;
+
+fn store_contents(paths: &[String], permissions: &Permissions) -> Option<LayerContents> {
     let store_dir = StoreDir::new(paths.first()?.rsplit_once('/')?.0).ok()?;
     let paths = paths
         .iter()
@@ -249,6 +257,7 @@ fn store_contents(paths: &[String]) -> Option<LayerContents> {
                 // Only a layer's key depends on the hash, and no key is computed here.
                 nar_hash: NarHash::from_bytes([0; 32]),
                 nar_size_bytes: 0,
+                permissions: entry_permissions(permissions.get(path).map_or(&[], Vec::as_slice))?,
             })
         })
         .collect::<Option<_>>()?;

@@ -5,8 +5,8 @@
 )]
 
 use nixply_layer::{
-    Compression, CompressionPool, DockerToolsHeader, EntryPermissions, FileContent, LayerContents, LayerFormat,
-    LayerSpec, RootFile, RootFileKind, StorePathContent, StoreRoot, WriteLayerError,
+    Compression, CompressionPool, DockerToolsHeader, EntryPermissions, FileContent, LayerContents,
+    LayerFormat, LayerSpec, RootFile, RootFileKind, StorePathContent, StoreRoot, WriteLayerError,
     write_layer_tar,
 };
 use nixply_oci::DiffId;
@@ -138,7 +138,9 @@ pub(crate) fn root_files() -> Vec<RootFile> {
             mode: u32::from_str_radix(file["mode"].as_str().unwrap(), 8).unwrap(),
             uid: file["uid"].as_u64().unwrap(),
             gid: file["gid"].as_u64().unwrap(),
-            capabilities: file["capabilities"].as_str().map(|text| text.parse().unwrap()),
+            capabilities: file["capabilities"]
+                .as_str()
+                .map(|text| text.parse().unwrap()),
         })
         .collect()
 }

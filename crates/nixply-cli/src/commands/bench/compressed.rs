@@ -58,6 +58,7 @@ pub(crate) fn sizes(
                 paths: vec![StorePathContent {
                     path: path.clone(),
                     nar_hash: info.nar_hash,
+                    permissions: Vec::new(),
                     nar_size_bytes: info.nar_size_bytes,
                 }],
             },
