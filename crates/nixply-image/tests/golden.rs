@@ -352,7 +352,7 @@ fn nothing_makes_no_image() {
     };
     assert_eq!(
         plan_image(None, nothing).unwrap_err().to_string(),
-        "the image would be empty: it has neither store paths nor root files"
+        "the image would be empty: it has neither store paths nor root files nor layer tars"
     );
     let only_files = plan_image(None, options()).unwrap();
     assert_eq!(only_files.layers.len(), 1);
