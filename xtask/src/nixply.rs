@@ -46,6 +46,11 @@ impl Nixply {
         Ok(Nixply { program, nix })
     }
 
+    /// The binary.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// A `nixply` command with settings for the Nix that it may call.
     pub(crate) fn command<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Command {
         let mut command = command(&self.program, args);

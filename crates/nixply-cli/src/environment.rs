@@ -117,6 +117,17 @@ pub(crate) fn tool() -> String {
     from_store().unwrap_or_else(|| concat!("nixply ", env!("CARGO_PKG_VERSION")).to_owned())
 }
 
+/// The file with a derivation's attributes. Nix before 2.4 does not name it, it only puts it there.
+pub(crate) fn derivation_attributes() -> PathBuf {
+    non_empty("NIX_ATTRS_JSON_FILE").map_or_else(|| PathBuf::from(".attrs.json"), PathBuf::from)
+}
+
+/// How many threads Nix allows a builder; 0 stands for all.
+pub(crate) fn build_cores() -> usize {
+    let allowed = text("NIX_BUILD_CORES").and_then(|cores| cores.parse().ok());
+    allowed.filter(|cores| *cores > 0).unwrap_or_else(threads)
+}
+
 /// How many threads this process may use.
 pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)

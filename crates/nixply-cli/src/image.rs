@@ -68,13 +68,17 @@ pub(crate) fn plan_input(
         plan.name = name.name.clone().or(plan.name);
         plan.tag = name.tag.clone().or(plan.tag);
     }
+    warn_of_many_layers(&plan);
+    Ok((plan, closure))
+}
+
+pub(crate) fn warn_of_many_layers(plan: &Plan) {
     if plan.layers.len() > DOCKER_MAX_LAYERS {
         text::warning(&format!(
             "the image has {} layers; Docker's graph drivers refuse more than {DOCKER_MAX_LAYERS}",
             plan.layers.len()
         ));
     }
-    Ok((plan, closure))
 }
 
 /// A plan decides the layers already; what a container runs and how layers are compressed can still be changed.
@@ -104,7 +108,8 @@ fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
     Ok(plan)
 }
 
-fn plan_spec(
+/// Plans the image of a specification with a closure that was read.
+pub(crate) fn plan_spec(
     closure: Option<Closure>,
     spec: ImageSpec,
     base: &Path,

@@ -63,6 +63,9 @@ enum Command {
     Login(commands::login::Args),
     Logout(commands::logout::Args),
     Bench(commands::bench::Args),
+    Build(commands::build::Args),
+    #[command(hide = true)]
+    Program(commands::program::Args),
 }
 
 fn main() -> ExitCode {
@@ -71,7 +74,14 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     interrupt::listen();
-    let result = match cli.command {
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => finish(&error),
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, CliError> {
+    match command {
         Command::Plan(args) => commands::plan::run(&args),
         Command::Push(args) => commands::push::run(&args),
         Command::Export(args) => commands::export::run(&args),
@@ -86,11 +96,15 @@ fn main() -> ExitCode {
         Command::Login(args) => commands::login::run(&args),
         Command::Logout(args) => commands::logout::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => finish(&error),
+        Command::Build(args) => commands::build::run(&args),
+        Command::Program(args) => {
+            return match Cli::try_parse_from(commands::program::command_line(&args)?) {
+                Ok(cli) => run(cli.command),
+                Err(error) => Ok(usage(&error)),
+            };
+        }
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// Help and version are results, anything else is a wrong command line.

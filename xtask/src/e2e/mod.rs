@@ -5,7 +5,9 @@
 
 mod closures;
 mod containers;
+mod derivation;
 mod fleet;
+mod nix_half;
 mod registry;
 mod repeat;
 
@@ -18,6 +20,7 @@ use crate::scratch::Scratch;
 use crate::services::{Docker, Registry};
 use crate::tally::Tally;
 use anyhow::{Context, Result, ensure};
+use nix_half::NixHalf;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -54,6 +57,16 @@ const STEPS: &[Step] = &[
         "a path that is not built is refused",
         &[],
         closures::of_a_path_that_is_not_built,
+    ),
+    (
+        "a derivation makes the image that the command line makes",
+        &[],
+        derivation::same_as_the_command_line,
+    ),
+    (
+        "every output of an image is built the same again",
+        &[],
+        derivation::check,
     ),
     (
         "a pushed image has the digest that was printed",
@@ -170,6 +183,7 @@ struct World {
     fixture_dir: PathBuf,
     registry: Result<Registry>,
     docker: Result<Docker>,
+    nix_half: NixHalf,
     /// Small: a shell and its libraries.
     shell: Project,
     /// Middle-sized: what a real project looks like.
@@ -226,14 +240,11 @@ impl World {
         let nix = Nix::new(scratch.subdir("nix")?)?;
         let nixply = Nixply::build(root, nix.clone())?;
         let fixture_dir = root.join("fixtures/debnix");
-        let roots = debnix::build(
-            &nix,
-            &fixture_dir,
-            &scratch.subdir("debnix")?,
-            ENVIRONMENTS,
-            &[],
-        )
-        .context("cannot make store paths of Debian packages")?;
+        let debnix_dir = scratch.subdir("debnix")?;
+        let roots = debnix::build(&nix, &fixture_dir, &debnix_dir, ENVIRONMENTS, &[])
+            .context("cannot make store paths of Debian packages")?;
+        let nix_half = NixHalf::new(root, &nix, &nixply, &debnix_dir)
+            .context("cannot put nixply into the store")?;
         let mut projects = Vec::new();
         for (environment, root) in ENVIRONMENTS.iter().zip(roots) {
             let closure = scratch.dir().join(format!("{}.json", environment.name));
@@ -255,6 +266,7 @@ impl World {
             fixture_dir,
             registry,
             docker,
+            nix_half,
             shell,
             python,
         })

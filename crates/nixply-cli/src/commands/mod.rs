@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod bench;
+pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod catalog;
 pub(crate) mod diff;
@@ -12,5 +13,6 @@ pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod plan;
+pub(crate) mod program;
 pub(crate) mod push;
 pub(crate) mod verify;

@@ -1,0 +1,117 @@
+# `buildImage`: an image as a derivation. What is built by default is the plan, a few kB of JSON that name the image's store
+# paths; the programs that push and load it, the archive and the other forms are attributes, each a derivation of its own.
+#
+# docs/nix.md describes every argument; a test compares the table below with it.
+{ check, derivations, platforms, platform }:
+let
+  inherit (check) string int bool attrs json storePath enum nullOr either listOf attrsOf record matching;
+  inherit (import ./root-type.nix check) root perms;
+
+  function = "nixply.lib.buildImage";
+
+  # `field` is the name in the image specification (`nixply.image/1`, docs/image.schema.json).
+  optional = type: { type = nullOr type; default = null; };
+  passed = field: type: optional type // { inherit field; };
+  table = {
+    name = {
+      type = matching "an image name in lower case, such as `ghcr.io/acme/app`"
+        "([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*";
+      field = "name";
+    };
+    tag = passed "tag" (matching "a tag of letters, digits, `_`, `.` and `-`" "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}");
+
+    contents = passed "contents" (listOf storePath) // { default = [ ]; };
+    onCollision = passed "on_collision" (enum [ "error" "first" ]);
+    root = passed "root" root;
+    perms = passed "perms" perms // { default = [ ]; };
+    layerTars = passed "layer_tars" (listOf storePath) // { default = [ ]; };
+    nixDatabase = passed "nix_database" (either builtins.isBool bool (record { uid = int; gid = int; })) // { default = false; };
+
+    fromImage = passed "base" json;
+    inheritConfig = passed "inherit_config" bool;
+
+    config = optional attrs // { default = { }; };
+    labels = optional (attrsOf string) // { default = { }; };
+    annotations = passed "annotations" (attrsOf string) // { default = { }; };
+    created = passed "created" string;
+    platform = optional (either builtins.isString string (record { os = string; architecture = string; variant = string; }));
+    architecture = optional string;
+
+    maxLayers = passed "max_layers" int;
+    packer = passed "packer" string;
+    volatile = passed "volatile" (listOf storePath) // { default = [ ]; };
+    catalog = passed "catalog" storePath;
+    prior = passed "prior" storePath;
+    layerFormat = passed "layer_format" (enum [ "nixply" "dockertools" ]);
+    compression = passed "compression" string;
+
+    meta = optional attrs // { default = { }; };
+    passthru = optional attrs // { default = { }; };
+  };
+
+  # What says nothing is left out of the specification, so that it reads well and a new field changes no old image.
+  isSaid = value: !(builtins.elem value [ [ ] { } false ]);
+  withoutEmpty = fields: builtins.removeAttrs fields
+    (builtins.filter (field: !(isSaid fields.${field})) (builtins.attrNames fields));
+
+  platformOf = args:
+    if args.platform == null then platform // (if args.architecture == null then { } else { inherit (args) architecture; })
+    else if args.architecture != null then throw "${function}: give `platform` or `architecture`, not both"
+    else if builtins.isString args.platform then platforms.ofText args.platform
+    else args.platform;
+
+  configOf = args:
+    args.config // (if args.labels == { } then { } else { Labels = args.config.Labels or { } // args.labels; });
+in
+{
+  inherit table;
+
+  __functor = _: given:
+    let
+      args = check.arguments function table given;
+      image = {
+        schema = "nixply.image/1";
+        platform = platformOf args;
+      } // withoutEmpty (check.fields table args // { config = configOf args; })
+      # That the base's config is not inherited has to be said.
+      // (if args.inheritConfig == null then { } else { inherit_config = args.inheritConfig; });
+
+      baseName = baseNameOf args.name;
+      plan = derivations.mkPlan {
+        name = "${baseName}-plan.json";
+        spec = derivations.mkSpec { name = "${baseName}-spec.json"; inherit image; };
+      };
+
+      imageName = args.name;
+      imageTag =
+        if args.tag != null then args.tag
+        else builtins.substring 0 32 (baseNameOf (builtins.unsafeDiscardStringContext plan.outPath));
+      reference = "${imageName}:${imageTag}";
+      # A name's first part is a host if it looks like one, as everywhere among container tools.
+      hasHost = builtins.match "(localhost|[^/]*[.:][^/]*)/.*" imageName != null;
+
+      program = name: command: defaultArguments: derivations.mkProgram {
+        name = "${name}-${baseName}";
+        inherit command defaultArguments;
+        description = "${name} the image ${imageName}";
+      };
+      loadInto = engine: program "load" [ "load" "${plan}" "--into" engine "--tag" imageTag ] [ ];
+      attributes = {
+        inherit plan imageName imageTag;
+        archive = derivations.mkArchive { name = "${baseName}.tar"; inherit plan; tag = imageTag; };
+        ociLayout = derivations.mkOciLayout { name = "${baseName}-oci-layout"; inherit plan; tag = imageTag; };
+        manifest = derivations.mkManifest { name = "${baseName}-manifest.json"; inherit plan; };
+        push = program "push" [ "push" "${plan}" ] (if hasHost then [ reference ] else [ ]);
+        load = program "load" [ "load" "${plan}" "--tag" imageTag ] [ ];
+        copyToRegistry =
+          if hasHost then program "push" [ "push" "${plan}" reference ] [ ]
+          else throw "${function}: `copyToRegistry` pushes to the image's own name, and `${imageName}` names no registry: use `push`";
+        copyToDockerDaemon = loadInto "docker";
+        copyToPodman = loadInto "podman";
+      } // args.passthru;
+    in
+    plan // attributes // {
+      meta = { description = "The container image ${imageName}"; } // args.meta;
+      passthru = attributes;
+    };
+}

@@ -1,0 +1,26 @@
+# nixply for Nix: images as derivations whose builder is the nixply binary itself. docs/nix.md describes all functions.
+#
+#   nixply  a package with `bin/nixply`, for the system that builds
+#   pkgs    nixpkgs, for what needs it: the defaults of `system` and of the images' platform, and shells for scripts
+#   system  what builds
+{ nixply
+, pkgs ? null
+, system ? if pkgs == null then builtins.currentSystem else pkgs.stdenv.buildPlatform.system
+}:
+let
+  # The text of a store path alone, as it comes from a command line, is no input of a derivation.
+  tool = if builtins.isString nixply && !(builtins.hasContext nixply) then builtins.storePath nixply else nixply;
+
+  check = import ./check-arguments.nix;
+  platforms = import ./platform.nix;
+  derivations = import ./derivations.nix { inherit tool system; };
+
+  buildImage = import ./build-image.nix {
+    inherit check derivations platforms;
+    # What the images run on, unless they say otherwise.
+    platform = platforms.ofSystem (if pkgs == null then system else pkgs.stdenv.hostPlatform.system);
+  };
+in
+{
+  lib = { inherit buildImage; };
+}
