@@ -24,7 +24,8 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 Usage: cargo xtask demo             from a Nix closure to a running container, on this machine
-       cargo xtask test [SECTION]…  all tests, or some sections of them: fmt, checks, clippy, doc, unit, e2e
+       cargo xtask test [SECTION]…  all tests, or some sections of them: fmt, checks, clippy, doc, unit, e2e,
+                                    e2e:WORDS for the steps of e2e that have these words in their names
        cargo xtask bench reuse      what a fleet moves under every packer, and whether the gates hold
        cargo xtask bench speed      what reading, packing and planning cost (docs/benchmarks.md)
        cargo xtask bench push [--case NAME]… [--quick] [--peer-script FILE]

@@ -20,6 +20,8 @@ enum Work {
     Whole(fn(&Path) -> Result<()>),
     /// It counts what it does itself, and fails as a whole when it cannot go on.
     Counted(fn(&Path, &mut Tally) -> Result<()>),
+    /// The same with steps, of which only those with certain words in their name may be wanted.
+    Steps(fn(&Path, Option<&str>, &mut Tally) -> Result<()>),
 }
 
 /// The name on the command line, what it is, and how it runs.
@@ -60,15 +62,23 @@ const SECTIONS: &[Section] = &[
     (
         "e2e",
         "end to end: real Nix, real registry, real containers",
-        Work::Counted(e2e::run),
+        Work::Steps(e2e::run),
     ),
 ];
 
-/// Runs the named sections, or all of them.
+/// Runs the named sections, or all of them. `e2e:WORDS` runs the steps of `e2e` whose names hold the words.
 pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
+    let (names, only): (Vec<&str>, Vec<Option<&str>>) = names
+        .iter()
+        .map(|name| match name.split_once(':') {
+            Some(("e2e", words)) => ("e2e", Some(words)),
+            _ => (name.as_str(), None),
+        })
+        .unzip();
+    let only = only.into_iter().flatten().next();
     if let Some(unknown) = names
         .iter()
-        .find(|name| !SECTIONS.iter().any(|(section, ..)| section == name))
+        .find(|name| !SECTIONS.iter().any(|(section, ..)| section == *name))
     {
         let known: Vec<_> = SECTIONS.iter().map(|(section, ..)| *section).collect();
         bail!(
@@ -78,7 +88,7 @@ pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
     }
     let mut tally = Tally::default();
     let start = Instant::now();
-    if names.is_empty() || names.iter().any(|name| name == "unit" || name == "e2e") {
+    if names.is_empty() || names.iter().any(|name| ["unit", "e2e"].contains(name)) {
         let tools = [NIX, REGISTRY, SKOPEO, DOCKER, PODMAN, NGINX, OPENSSL];
         let missing = install::install(&tools);
         let missing = missing.iter().map(|tool| tool.name);
@@ -97,6 +107,7 @@ pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
         let result = match work {
             Work::Whole(work) => work(root).map(|()| tally.pass()),
             Work::Counted(work) => work(root, &mut tally),
+            Work::Steps(work) => work(root, only, &mut tally),
         };
         if let Err(error) = result {
             say(format!("FAILED: {error:#}"));

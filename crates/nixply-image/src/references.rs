@@ -59,7 +59,10 @@ pub fn image_paths(spec: &[u8], closure: &Closure) -> Result<Vec<StorePath>, Ref
 }
 
 fn texts(list: &Value) -> impl Iterator<Item = &str> {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
 }
 
 /// Takes the `source` of every root file out of a specification: its bytes are in the image, the file itself is not.
@@ -144,7 +147,10 @@ mod tests {
 
     fn names(spec: &Value) -> Vec<String> {
         let paths = image_paths(spec.to_string().as_bytes(), &closure()).unwrap();
-        paths.iter().map(|path| path.base_name().to_owned()).collect()
+        paths
+            .iter()
+            .map(|path| path.base_name().to_owned())
+            .collect()
     }
 
     #[test]

@@ -39,7 +39,14 @@ pub(super) fn same_as_the_command_line(world: &World) -> Result<()> {
     let digest = command::text(
         world
             .nixply
-            .command(["export", "--format", "oci-dir", "--label", "origin=derivation", "--cmd"])
+            .command([
+                "export",
+                "--format",
+                "oci-dir",
+                "--label",
+                "origin=derivation",
+                "--cmd",
+            ])
             .arg(world.shell.root.join("bin/bash"))
             .arg("-o")
             .arg(&exported)

@@ -190,8 +190,8 @@ struct World {
     python: Project,
 }
 
-/// Runs all steps.
-pub(crate) fn run(root: &Path, tally: &mut Tally) -> Result<()> {
+/// Runs all steps, or those with `only` in their name.
+pub(crate) fn run(root: &Path, only: Option<&str>, tally: &mut Tally) -> Result<()> {
     let missing: Vec<_> = [NIX, APT]
         .iter()
         .filter(|tool| !tool.is_here())
@@ -210,7 +210,10 @@ pub(crate) fn run(root: &Path, tally: &mut Tally) -> Result<()> {
         "nixply, store paths and services: {:.1} s",
         start.elapsed().as_secs_f64()
     ));
-    for (name, needs, step) in STEPS {
+    let steps = STEPS
+        .iter()
+        .filter(|(name, ..)| only.is_none_or(|words| name.contains(words)));
+    for (name, needs, step) in steps {
         if let Some(reason) = needs.iter().find_map(|need| world.lacks(*need)) {
             say(format!("skipped: {name}"));
             tally.skip(name, &reason);

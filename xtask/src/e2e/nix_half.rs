@@ -21,7 +21,12 @@ pub(super) struct NixHalf {
 
 impl NixHalf {
     /// Puts the binary into the store. `debnix_dir` has the lock of the fixture.
-    pub(super) fn new(root: &Path, nix: &Nix, nixply: &Nixply, debnix_dir: &Path) -> Result<NixHalf> {
+    pub(super) fn new(
+        root: &Path,
+        nix: &Nix,
+        nixply: &Nixply,
+        debnix_dir: &Path,
+    ) -> Result<NixHalf> {
         let stripped = debnix_dir.join("nixply");
         let mut strip = command("strip", ["-o"]);
         command::text(strip.arg(&stripped).arg(nixply.program()))?;
@@ -86,5 +91,7 @@ fn nix_build(nix: &Nix, expression: &str) -> Command {
 }
 
 fn build_expression(nix: &Nix, expression: &str) -> Result<PathBuf> {
-    Ok(PathBuf::from(command::text(&mut nix_build(nix, expression))?))
+    Ok(PathBuf::from(command::text(&mut nix_build(
+        nix, expression,
+    ))?))
 }

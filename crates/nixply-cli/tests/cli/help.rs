@@ -8,7 +8,7 @@ fn every_command_explains_itself() {
     let mut text = sandbox.show(&["--help"]);
     for command in [
         "plan", "push", "export", "load", "inspect", "explain", "diff", "verify", "catalog",
-        "cache",
+        "cache", "build",
     ] {
         text.push('\n');
         text.push_str(&sandbox.show(&[command, "--help"]));

@@ -45,8 +45,7 @@ pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliE
     }
     let (image, work) = image(plan)?;
     let compressor = request.compressor.unwrap_or(Compression::None);
-    let file =
-        File::create(&derivation.out).map_err(|error| derivation.cannot_write(&error))?;
+    let file = File::create(&derivation.out).map_err(|error| derivation.cannot_write(&error))?;
     let pool = pool(environment::build_cores())?;
     let mut out = Compressor::new(compressor, pool, BufWriter::new(file));
     let write = match request.format {

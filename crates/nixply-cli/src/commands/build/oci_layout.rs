@@ -17,7 +17,5 @@ pub(super) fn run(request: &PlanRequest, derivation: &Derivation) -> Result<(), 
         &progress,
     );
     progress.finish();
-    written
-        .map(drop)
-        .map_err(|error| layout_error(&error))
+    written.map(drop).map_err(|error| layout_error(&error))
 }

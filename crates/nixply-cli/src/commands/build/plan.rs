@@ -29,7 +29,11 @@ pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliE
     let paths = image_paths(&bytes, &exported).map_err(|error| cannot_use(&error))?;
     let closure = match paths.as_slice() {
         [] => None,
-        paths => Some(exported.restrict(paths).map_err(|error| cannot_use(&error))?),
+        paths => Some(
+            exported
+                .restrict(paths)
+                .map_err(|error| cannot_use(&error))?,
+        ),
     };
     let registries = RegistryOptions::default().registries(&[])?;
     let base = request.spec.parent().unwrap_or(Path::new("/"));

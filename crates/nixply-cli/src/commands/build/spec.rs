@@ -17,11 +17,7 @@ pub(super) struct Request {
 
 pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliError> {
     let mut json = serde_json::to_vec_pretty(&request.image).map_err(|error| {
-        CliError::context(
-            ExitStatus::Failed,
-            "cannot write the specification",
-            &error,
-        )
+        CliError::context(ExitStatus::Failed, "cannot write the specification", &error)
     })?;
     json.push(b'\n');
     derivation.write(&json)

@@ -1,0 +1,180 @@
+//! `nixply build` and `nixply program`: what Nix runs, and what people run that Nix made.
+
+use crate::support::{APP, DATA, LIB, LIBC, Sandbox};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Output;
+
+const SPEC: &str = "5555555555555555555555555555555f-app-spec.json";
+
+/// The closure of `closure.json` as Nix exports it to a builder, and a specification on top that refers to the application.
+fn exported_closure(sandbox: &Sandbox) -> Value {
+    let closure = fs::read(sandbox.path("closure.json")).unwrap();
+    let closure: Value = serde_json::from_slice(&closure).unwrap();
+    let mut graph: Vec<Value> = (closure.as_object().unwrap().iter())
+        .map(|(path, entry)| {
+            json!({
+                "path": path,
+                "narHash": entry["narHash"],
+                "narSize": entry["narSize"],
+                "references": entry["references"],
+                "closureSize": 1,
+            })
+        })
+        .collect();
+    graph.push(json!({
+        "path": format!("/nix/store/{SPEC}"),
+        "narHash": format!("sha256:{}", "0".repeat(52)),
+        "narSize": 10,
+        "references": [format!("/nix/store/{APP}")],
+        "closureSize": 1,
+    }));
+    Value::Array(graph)
+}
+
+fn attributes(sandbox: &Sandbox, request: &Value) -> Value {
+    let mut nixply = json!({ "schema": "nixply.build/1" });
+    let request = request.as_object().unwrap().clone();
+    nixply.as_object_mut().unwrap().extend(request);
+    json!({
+        "name": "x",
+        "builder": "/nix/store/nixply/bin/nixply",
+        "nixply": nixply,
+        "outputs": { "out": sandbox.path("out") },
+        "closure": exported_closure(sandbox),
+    })
+}
+
+/// Runs the builder as Nix 2.3 does: the attributes are a file in the directory of the build.
+fn build(sandbox: &Sandbox, request: &Value) -> Output {
+    let attributes = attributes(sandbox, request);
+    sandbox.write(".attrs.json", &attributes.to_string());
+    sandbox.run(&["build"])
+}
+
+fn built(sandbox: &Sandbox, request: &Value) -> String {
+    let output = build(sandbox, request);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    fs::read_to_string(sandbox.path("out")).unwrap()
+}
+
+#[test]
+fn a_plan_holds_what_the_specification_names_and_not_the_specification() {
+    let sandbox = Sandbox::new();
+    let cmd = format!("/nix/store/{APP}/bin/app");
+    let image = json!({
+        "schema": "nixply.image/1",
+        "name": "app",
+        "platform": { "os": "linux", "architecture": "amd64" },
+        "config": { "Cmd": [cmd] },
+    });
+    let spec = built(&sandbox, &json!({ "output": "spec", "image": image }));
+    let parsed: Value = serde_json::from_str(&spec).unwrap();
+    assert_eq!(parsed, image);
+    assert!(spec.contains(&cmd), "Nix finds no reference in {spec}");
+
+    sandbox.write(SPEC, &spec);
+    let request = json!({ "output": "plan", "spec": sandbox.path(SPEC) });
+    let plan = built(&sandbox, &request);
+    for path in [APP, LIB, LIBC, DATA] {
+        assert!(plan.contains(path), "{path} is not in {plan}");
+    }
+    assert!(!plan.contains(SPEC), "{plan}");
+    // The same image on the command line has the same plan.
+    let by_hand = [
+        "plan",
+        "closure.json",
+        "--platform",
+        "linux/amd64",
+        "--json",
+    ];
+    let by_hand = sandbox.stdout(&[&by_hand[..], &["--name", "app", "--cmd", &cmd]].concat());
+    assert_eq!(plan, by_hand);
+}
+
+#[test]
+fn newer_nix_names_the_file_of_attributes() {
+    let sandbox = Sandbox::new();
+    let image = json!({ "schema": "nixply.image/1" });
+    let attributes = attributes(&sandbox, &json!({ "output": "spec", "image": image }));
+    sandbox.write("elsewhere.json", &attributes.to_string());
+    let mut command = sandbox.command(&["build"]);
+    command.env("NIX_ATTRS_JSON_FILE", sandbox.path("elsewhere.json"));
+    assert!(command.output().unwrap().status.success());
+    assert!(sandbox.path("out").is_file());
+}
+
+#[test]
+fn a_program_is_a_command_with_its_first_words() {
+    let sandbox = Sandbox::new();
+    let request = json!({
+        "output": "program",
+        "name": "show",
+        "interpreter": env!("CARGO_BIN_EXE_nixply"),
+        "program": {
+            "schema": "nixply.program/1",
+            "command": ["plan", sandbox.path("closure.json")],
+            "default_arguments": ["--max-layers", "2"],
+        },
+    });
+    let output = build(&sandbox, &request);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let program = sandbox.path("out/bin/show");
+    let mode = fs::metadata(&program).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    let text = fs::read_to_string(&program).unwrap();
+    assert!(text.starts_with("#!/"), "{text}");
+    assert!(
+        text.lines().next().unwrap().ends_with("nixply program"),
+        "{text}"
+    );
+
+    let program = program.display().to_string();
+    let run = |arguments: &[&str]| sandbox.run(&[&["program", &program], arguments].concat());
+    let stdout = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(
+        stdout(&run(&[])),
+        sandbox.stdout(&["plan", "closure.json", "--max-layers", "2"])
+    );
+    assert_eq!(
+        stdout(&run(&["--max-layers", "1", "--json"])),
+        sandbox.stdout(&["plan", "closure.json", "--max-layers", "1", "--json"])
+    );
+    // Options belong to the command, help included.
+    assert_eq!(
+        stdout(&run(&["--help"])),
+        sandbox.stdout(&["plan", "--help"])
+    );
+    assert_eq!(run(&["--nonsense"]).status.code(), Some(2));
+}
+
+#[test]
+fn mistakes_are_told() {
+    let sandbox = Sandbox::new();
+    let mut text = sandbox.show(&["build"]);
+    let image = json!({ "schema": "nixply.image/1", "maxLayers": 3 });
+    sandbox.write("bad-spec.json", &image.to_string());
+    for request in [
+        json!({ "output": "disk-image" }),
+        json!({ "schema": "nixply.build/2" }),
+        json!({ "output": "spec" }),
+        json!({ "output": "plan", "spec": sandbox.path("bad-spec.json") }),
+        json!({ "output": "archive", "plan": "closure.json", "format": "zip" }),
+        json!({ "output": "manifest", "plan": "closure.json" }),
+    ] {
+        text.push_str(&sandbox.shown(&["build"], &build(&sandbox, &request)));
+    }
+    for program in [
+        "",
+        "#!/x\n{",
+        r#"{"schema":"nixply.program/2","command":["plan"]}"#,
+        r#"{"schema":"nixply.program/1","command":["program","program"]}"#,
+    ] {
+        sandbox.write("program", program);
+        text.push_str(&sandbox.show(&["program", "program"]));
+    }
+    insta::assert_snapshot!(text);
+}
