@@ -162,9 +162,7 @@ impl PlanRequest {
 fn image(plan: Plan) -> Result<(PlannedImage, WorkOptions), CliError> {
     let work = WorkOptions {
         jobs: Some(environment::build_cores()),
-        store: StoreOptions {
-            physical_store: None,
-        },
+        store: StoreOptions::default(),
     };
     check_present(&plan, &work, |_| false)?;
     Ok((image::image(plan, &work)?, work))

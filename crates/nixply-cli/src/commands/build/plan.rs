@@ -4,7 +4,7 @@ use super::Derivation;
 use crate::error::{CliError, ExitStatus};
 use crate::image::{self, Request as ImageRequest};
 use crate::input::read_file;
-use crate::options::ImageOptions;
+use crate::options::{ImageOptions, StoreOptions};
 use crate::registries::RegistryOptions;
 use nixply_image::{ImageSpec, image_paths};
 use nixply_layer::Compression;
@@ -47,6 +47,7 @@ pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliE
             name: None,
             default_compression: Compression::default(),
             registries: &registries,
+            store: &StoreOptions::default(),
         },
     )?
     .0;
