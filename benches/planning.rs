@@ -60,6 +60,7 @@ fn plan_options(packer: Packer) -> PlanOptions {
         platform: Platform::linux("amd64"),
         config: RuntimeConfig::default(),
         layer_tars: Vec::new(),
+        nix_database: None,
         root_files: Vec::new(),
         contents: Vec::new(),
         permissions: std::collections::BTreeMap::new(),

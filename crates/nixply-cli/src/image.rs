@@ -11,8 +11,8 @@ use crate::packer_input::{note_unknown, packer_input};
 use crate::registries::Registries;
 use crate::text;
 use nixply_image::{
-    DEFAULT_MAX_LAYERS, ImageSpec, LayerFormatRecord, Plan, PlannedImage, PlannedLayer,
-    PlanningError, compose_root, plan_image, resolve_layer_tars,
+    DEFAULT_MAX_LAYERS, ImageSpec, LayerFormatRecord, NixDatabaseSpec, Plan, PlannedImage,
+    PlannedLayer, PlanningError, compose_root, plan_image, resolve_layer_tars,
 };
 use nixply_layer::{Compression, CompressionPool};
 use nixply_oci::Platform;
@@ -183,6 +183,7 @@ pub(crate) fn plan_spec(
         contents: root.contents,
         permissions: root.permissions,
         layer_tars,
+        nix_database: spec.nix_database.and_then(NixDatabaseSpec::owner),
         name: spec.name,
         tag: spec.tag,
         created: request.options.config.created.clone().or(spec_created),

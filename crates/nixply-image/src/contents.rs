@@ -2,7 +2,7 @@
 
 use crate::finish::{linked_name, store_paths_of_history};
 use crate::{Plan, PlanError, PlannedLayer, RootFileSpec};
-use nixply_layer::{Compression, LayerSpec};
+use nixply_layer::{Compression, LayerContents, LayerSpec, RootFileKind};
 use nixply_oci::{
     ANNOTATION_LAYER_KEY, DiffId, Digest, History, LayerKey, Platform, RuntimeConfig, StoredImage,
 };
@@ -223,6 +223,10 @@ fn planned_layer(spec: LayerSpec, layer: &PlannedLayer, store_dir: &StoreDir) ->
             )
         }
         PlannedLayer::Tar { size_bytes, .. } => (*size_bytes, LayerHolds::RootFiles(Vec::new())),
+        PlannedLayer::Database { .. } => (
+            spec.weight_bytes(),
+            LayerHolds::RootFiles(file_paths(&spec)),
+        ),
     };
     let uncompressed = LayerSpec {
         compression: Compression::None,
@@ -236,6 +240,18 @@ fn planned_layer(spec: LayerSpec, layer: &PlannedLayer, store_dir: &StoreDir) ->
         size_bytes,
         holds,
     }
+}
+
+/// The regular files among root files.
+fn file_paths(spec: &LayerSpec) -> Vec<String> {
+    let LayerContents::Root { files } = &spec.contents else {
+        return Vec::new();
+    };
+    let files = files.iter();
+    files
+        .filter(|file| matches!(file.kind, RootFileKind::File(_)))
+        .map(|file| file.path.clone())
+        .collect()
 }
 
 fn root_file_bytes(file: &RootFileSpec) -> u64 {

@@ -1,5 +1,6 @@
 //! The config and the manifest of an image, from its plan and from what its layers turned out to be.
 
+use crate::nix_database::database_files;
 use crate::{LinkedContent, Plan, PlannedLayer, PlannedPath, PlannedPermissions};
 use nixply_oci::{
     ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY, Descriptor, FinishedImage, History,
@@ -81,7 +82,7 @@ pub fn finish(
         history: plan
             .layers
             .iter()
-            .map(|layer| history(layer, created))
+            .map(|layer| history(plan, layer, created))
             .collect(),
     };
     let config = canonical_json(&config).map_err(|source| ImageError::Json {
@@ -134,8 +135,9 @@ fn descriptor(layer: &PlannedLayer, record: &LayerRecord, format: ManifestFormat
     }
 }
 
-fn history(layer: &PlannedLayer, created: &str) -> History {
+fn history(plan: &Plan, layer: &PlannedLayer, created: &str) -> History {
     let tar_title;
+    let database;
     let (label, names, more): (&str, Vec<&str>, String) = match layer {
         PlannedLayer::Store { paths, .. } => (
             STORE_PATHS,
@@ -152,6 +154,13 @@ fn history(layer: &PlannedLayer, created: &str) -> History {
         PlannedLayer::Tar { path, .. } => {
             tar_title = nixply_layer::tar_title(path);
             (LAYER_TAR, vec![tar_title.as_str()], String::new())
+        }
+        PlannedLayer::Database {
+            database: planned, ..
+        } => {
+            database = database_files(plan, planned);
+            let names = database.iter().map(String::as_str).collect();
+            (ROOT_FILES, names, String::new())
         }
     };
     // The version is left out on purpose: it would change the digest of an image whose bytes are the same.

@@ -26,6 +26,7 @@ mod finish;
 mod layer_format;
 mod layer_tar;
 mod linking;
+mod nix_database;
 mod package;
 mod permissions;
 mod plan;
@@ -53,6 +54,7 @@ pub use finish::{
 pub use layer_format::LayerFormatRecord;
 pub use layer_tar::{LayerTarError, resolve_layer_tars};
 pub use linking::{LinkError, LinkedContent, OnCollision};
+pub use nix_database::{NixDatabaseSpec, NixOwner, PlannedDatabase, PlannedDatabaseError};
 pub use package::{Package, compare_versions};
 pub use permissions::{PlannedPermissions, entry_permissions};
 pub use plan::{PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath};

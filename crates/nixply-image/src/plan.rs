@@ -3,9 +3,10 @@
 //! The JSON form is `nixply.plan/1`, a contract: readers refuse an unknown major schema and ignore unknown fields.
 //! Store paths stand unescaped, so that Nix finds them and keeps the closure alive.
 
+use crate::nix_database::database_contents;
 use crate::{
-    LayerFormatRecord, LayerReasonRecord, LinkedContent, PlannedPermissions, RootFileError,
-    RootFileSpec, VolatilePath, entry_permissions,
+    LayerFormatRecord, LayerReasonRecord, LinkedContent, PlannedDatabase, PlannedDatabaseError,
+    PlannedPermissions, RootFileError, RootFileSpec, VolatilePath, entry_permissions,
 };
 use nixply_layer::{
     Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec, RootFile, StorePathContent,
@@ -128,13 +129,24 @@ pub enum PlannedLayer {
         /// The size of the tar.
         size_bytes: u64,
     },
+    /// Nix's database of all store paths of the image.
+    Database {
+        /// What the layer is made from, as one hash.
+        key: LayerKey,
+        /// What the other layers do not say of it.
+        #[serde(flatten)]
+        database: PlannedDatabase,
+    },
 }
 
 impl PlannedLayer {
     /// What the layer is made from, as one hash.
     #[must_use]
     pub fn key(&self) -> LayerKey {
-        let (Self::Store { key, .. } | Self::Root { key, .. } | Self::Tar { key, .. }) = self;
+        let (Self::Store { key, .. }
+        | Self::Root { key, .. }
+        | Self::Tar { key, .. }
+        | Self::Database { key, .. }) = self;
         *key
     }
 }
@@ -201,6 +213,9 @@ pub enum PlanError {
     /// A root file cannot be part of an image.
     #[error(transparent)]
     RootFile(#[from] RootFileError),
+    /// Nix's database cannot be made.
+    #[error(transparent)]
+    Database(#[from] PlannedDatabaseError),
     /// Docker's manifest has gzip-compressed layers only.
     #[error(
         "layers compressed with {compression} cannot stand in a manifest of Docker's form: expected gzip"
@@ -351,6 +366,9 @@ impl Plan {
                     };
                     (LayerContents::Tar(tar), *key)
                 }
+                PlannedLayer::Database { key, database } => {
+                    (database_contents(self, database)?, *key)
+                }
             };
             let spec = self.layer_spec(contents);
             let expected = spec.key();
@@ -394,7 +412,8 @@ impl Plan {
             match layer {
                 PlannedLayer::Store { key: old, .. }
                 | PlannedLayer::Root { key: old, .. }
-                | PlannedLayer::Tar { key: old, .. } => {
+                | PlannedLayer::Tar { key: old, .. }
+                | PlannedLayer::Database { key: old, .. } => {
                     *old = key;
                 }
             }
@@ -435,7 +454,9 @@ impl Plan {
     pub fn store_dir(&self) -> Option<StoreDir> {
         let first = self.layers.iter().find_map(|layer| match layer {
             PlannedLayer::Store { paths, .. } => paths.first(),
-            PlannedLayer::Root { .. } | PlannedLayer::Tar { .. } => None,
+            PlannedLayer::Root { .. }
+            | PlannedLayer::Tar { .. }
+            | PlannedLayer::Database { .. } => None,
         })?;
         StoreDir::new(first.path.rsplit_once('/')?.0).ok()
     }

@@ -1,8 +1,9 @@
 //! From a closure and options to a plan.
 
+use crate::nix_database::database_layer;
 use crate::{
-    LayerFormatRecord, LayerReasonRecord, LinkedContent, PackerRecord, Plan, PlannedLayer,
-    PlannedPath, PlannedPermissions, RootFileError, RootFileSpec, VolatilePath,
+    LayerFormatRecord, LayerReasonRecord, LinkedContent, NixOwner, PackerRecord, Plan, PlanError,
+    PlannedLayer, PlannedPath, PlannedPermissions, RootFileError, RootFileSpec, VolatilePath,
 };
 use nixply_layer::{Compression, EntryPermissions, FinishedTar, LayerContents, StorePathContent};
 use nixply_oci::{Digest, Platform, RuntimeConfig};
@@ -49,6 +50,8 @@ pub struct PlanOptions {
     pub permissions: BTreeMap<StorePath, Vec<EntryPermissions>>,
     /// Finished tars: one layer each, above all others, the first one lowest.
     pub layer_tars: Vec<FinishedTar>,
+    /// Who owns Nix's database of all paths of the image; none: the image has no database.
+    pub nix_database: Option<NixOwner>,
     /// The image's name.
     pub name: Option<String>,
     /// The image's tag.
@@ -80,6 +83,9 @@ pub enum PlanningError {
     /// A root file cannot be part of an image.
     #[error(transparent)]
     RootFile(#[from] RootFileError),
+    /// Nix's database cannot be made.
+    #[error(transparent)]
+    Database(#[from] PlanError),
     /// There is no store path, no root file and no layer tar.
     #[error("the image would be empty: it has neither store paths nor root files nor layer tars")]
     Empty,
@@ -103,7 +109,9 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
                 packer: options.packer,
                 budget: Budget {
                     max_layers: options.max_layers,
-                    reserved_layers: usize::from(has_root) + options.layer_tars.len(),
+                    reserved_layers: usize::from(has_root)
+                        + options.layer_tars.len()
+                        + usize::from(options.nix_database.is_some()),
                 },
                 volatile: &volatile,
                 catalog: options.catalog.as_ref(),
@@ -138,6 +146,10 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
         let layer = plan.tar_layer(tar);
         plan.layers.push(layer);
     }
+    if let Some((closure, owner)) = closure.zip(options.nix_database) {
+        let layer = database_layer(&plan, closure, owner)?;
+        plan.layers.push(layer);
+    }
     plan.tool = options.tool;
     plan.name = options.name;
     plan.tag = options.tag;
@@ -153,7 +165,9 @@ fn root_files_place(plan: &Plan) -> usize {
     let changes_always = |layer: &&PlannedLayer| {
         let reason = match layer {
             PlannedLayer::Store { reason, .. } => *reason,
-            PlannedLayer::Root { .. } | PlannedLayer::Tar { .. } => None,
+            PlannedLayer::Root { .. }
+            | PlannedLayer::Tar { .. }
+            | PlannedLayer::Database { .. } => None,
         };
         reason == Some(LayerReasonRecord::Volatile)
     };

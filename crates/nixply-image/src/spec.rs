@@ -1,6 +1,6 @@
 //! The image specification: what a user asks for, as a JSON file (`docs/image.schema.json`).
 
-use crate::{LayerFormatRecord, OnCollision, RootFileSpec};
+use crate::{LayerFormatRecord, NixDatabaseSpec, OnCollision, RootFileSpec};
 use nixply_oci::{Platform, RuntimeConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -76,6 +76,9 @@ pub struct ImageSpec {
     /// lowest.
     #[serde(default)]
     pub layer_tars: Vec<PathBuf>,
+    /// Nix's database of all store paths of the image, and who owns it.
+    #[serde(default)]
+    pub nix_database: Option<NixDatabaseSpec>,
     /// How layers of store paths are written.
     #[serde(default)]
     pub layer_format: Option<LayerFormatRecord>,
@@ -122,6 +125,7 @@ impl ImageSpec {
             contents: Vec::new(),
             on_collision: OnCollision::default(),
             layer_tars: Vec::new(),
+            nix_database: None,
             layer_format: None,
         }
     }

@@ -80,6 +80,7 @@ fn options() -> PlanOptions {
         )
         .unwrap(),
         layer_tars: Vec::new(),
+        nix_database: None,
         root_files: vec![
             root_file(r#"{"path":"tmp","type":"directory","mode":"1777"}"#),
             root_file(r#"{"path":"bin/sudo","type":"file","mode":"4755","content":"x\n"}"#),
@@ -261,6 +262,7 @@ fn the_root_layer_counts_and_stands_on_top() {
     ));
     let without = PlanOptions {
         layer_tars: Vec::new(),
+        nix_database: None,
         root_files: Vec::new(),
         ..options()
     };
@@ -347,6 +349,7 @@ fn damaged_plans_are_refused_by_what_is_wrong() {
 fn nothing_makes_no_image() {
     let nothing = PlanOptions {
         layer_tars: Vec::new(),
+        nix_database: None,
         root_files: Vec::new(),
         ..options()
     };
@@ -383,6 +386,7 @@ fn root_files_that_no_layer_can_hold_are_refused_when_planning() {
     ] {
         let options = PlanOptions {
             layer_tars: Vec::new(),
+            nix_database: None,
             root_files: vec![root_file(json)],
             ..options()
         };

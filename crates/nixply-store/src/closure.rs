@@ -53,12 +53,14 @@ pub struct Closure {
     paths: Vec<PathInfo>,
     references: Edges,
     referrers: Edges,
+    /// Which paths refer to themselves; no part of the graph.
+    self_references: Vec<bool>,
 }
 
 impl Closure {
     /// Checks records and makes the closure of them.
     ///
-    /// Self references and repeated references are dropped. Records of the same path are merged if they agree in NAR
+    /// Self references and repeated references are no part of the graph. Records of the same path are merged if they agree in NAR
     /// hash, NAR size and references. The NAR sizes of all paths together fit in 64 bits.
     pub fn new(
         store_dir: StoreDir,
@@ -112,6 +114,12 @@ impl Closure {
         self.referrers.of(idx).iter().copied()
     }
 
+    /// True if a path refers to itself, which [`references`](Self::references) leaves out.
+    #[must_use]
+    pub fn refers_to_itself(&self, idx: PathIdx) -> bool {
+        self.self_references[idx.as_usize()]
+    }
+
     /// The number of references of all paths together.
     #[must_use]
     pub fn reference_count(&self) -> usize {
@@ -151,6 +159,7 @@ impl Closure {
             paths: kept.iter().map(|&idx| self.info(idx).clone()).collect(),
             referrers: references.reversed(),
             references,
+            self_references: kept.iter().map(|&idx| self.refers_to_itself(idx)).collect(),
         })
     }
 }

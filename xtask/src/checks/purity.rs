@@ -11,10 +11,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates whose results depend on nothing but their arguments.
-const PURE: &[&str] = &["nixply-oci", "nixply-pack", "nixply-reuse", "nixply-store"];
+const PURE: &[&str] = &[
+    "nixply-database",
+    "nixply-oci",
+    "nixply-pack",
+    "nixply-reuse",
+    "nixply-store",
+];
 /// Crates that a front end other than our command could use.
 const LIBRARIES: &[&str] = &[
     "nixply-cache",
+    "nixply-database",
     "nixply-image",
     "nixply-layer",
     "nixply-layout",

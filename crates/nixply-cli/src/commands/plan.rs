@@ -102,6 +102,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
                 (0, 0, what, key)
             }
             PlannedLayer::Tar { key, path, .. } => (0, 0, tar_title(path), key),
+            PlannedLayer::Database { key, .. } => (0, 0, "Nix's database".to_owned(), key),
         };
         paths_total += count;
         bytes_total = u64::saturating_add(bytes_total, bytes);

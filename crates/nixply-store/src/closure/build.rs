@@ -29,6 +29,9 @@ pub(crate) fn build<R: AsRef<str>>(
     let (paths, references): (Vec<PathInfo>, Vec<Vec<R>>) = records.into_iter().unzip();
     check_count("store paths", paths.len())?;
     check_total_size(&paths)?;
+    let self_references = (paths.iter().zip(&references))
+        .map(|(info, names)| refers_to(names, &info.path))
+        .collect();
     let references = resolve(&paths, references)?;
     check_count("references", references.count())?;
     if let Some(cycle) = find_cycle(&references) {
@@ -42,7 +45,12 @@ pub(crate) fn build<R: AsRef<str>>(
         paths,
         referrers: references.reversed(),
         references,
+        self_references,
     })
+}
+
+fn refers_to<R: AsRef<str>>(names: &[R], path: &StorePath) -> bool {
+    names.iter().any(|name| name.as_ref() == path.base_name())
 }
 
 fn check_count(what: &'static str, count: usize) -> Result<(), ClosureError> {
