@@ -248,6 +248,18 @@ pub(crate) fn check_present(
         {
             missing_tars.push(path.display().to_string());
         }
+        if let PlannedLayer::Nix2container { paths, .. } = layer {
+            let is_missing = |path: &&str| {
+                let place = store.locate_file(Path::new(path));
+                place.symlink_metadata().is_err()
+            };
+            missing.extend(
+                paths
+                    .iter()
+                    .map(|path| path.path.as_str())
+                    .filter(is_missing),
+            );
+        }
         let PlannedLayer::Store { paths, .. } = layer else {
             continue;
         };

@@ -1,14 +1,17 @@
-//! Files of other image tools that decide an image: dockerTools' `conf.json` and stream scripts.
+//! Files of other image tools that decide an image: dockerTools' `conf.json` and stream
+//! scripts, nix2container's `image.json`.
 
 use crate::error::{CliError, ExitStatus};
 use crate::input::read_file;
 use crate::{environment, nix, options, text};
-use nixply_image::{ConfTimes, DockerToolsConf, Plan, conf_of_stream_script};
+use nixply_image::{ConfTimes, DockerToolsConf, Nix2containerImage, Plan, conf_of_stream_script};
 use nixply_layer::{Compression, DockerToolsHeader};
 
 /// True where bytes are such a file.
 pub(crate) fn is_known(bytes: &[u8]) -> bool {
-    DockerToolsConf::is_conf(bytes) || conf_of_stream_script(bytes).is_some()
+    DockerToolsConf::is_conf(bytes)
+        || conf_of_stream_script(bytes).is_some()
+        || Nix2containerImage::is_image(bytes)
 }
 
 /// The plan that such a file is; none where bytes are no such file.
@@ -17,6 +20,8 @@ pub(crate) fn plan(bytes: &[u8], name: &str) -> Result<Option<Plan>, CliError> {
         conf_plan(&read_file(&conf)?, &conf.display().to_string())?
     } else if DockerToolsConf::is_conf(bytes) {
         conf_plan(bytes, name)?
+    } else if Nix2containerImage::is_image(bytes) {
+        nix2container_plan(bytes, name)?
     } else {
         return Ok(None);
     };
@@ -48,6 +53,21 @@ fn conf_plan(bytes: &[u8], name: &str) -> Result<Plan, CliError> {
         Some(nix::closure_of(&paths)?)
     };
     conf.plan(closure.as_ref(), times, Compression::default())
+        .map_err(|error| input(&error))
+}
+
+fn nix2container_plan(bytes: &[u8], name: &str) -> Result<Plan, CliError> {
+    let input = |error: &(dyn std::error::Error + 'static)| {
+        CliError::context(ExitStatus::Input, format!("cannot use `{name}`"), error)
+    };
+    let image = Nix2containerImage::from_json(bytes).map_err(|error| input(&error))?;
+    let created = image.created.as_deref().map(options::created).transpose();
+    let created = created.map_err(|problem| {
+        let message = format!("cannot use `{name}`: field `created`: {problem}");
+        CliError::new(ExitStatus::Input, message)
+    })?;
+    image
+        .plan(created, Compression::default())
         .map_err(|error| input(&error))
 }
 

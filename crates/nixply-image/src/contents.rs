@@ -2,7 +2,7 @@
 
 use crate::finish::{linked_name, store_paths_of_history};
 use crate::{Plan, PlanError, PlannedLayer, RootFileSpec};
-use nixply_layer::{Compression, LayerContents, LayerSpec, RootFileKind};
+use nixply_layer::{Compression, LayerContents, LayerSpec, Nix2containerPath, RootFileKind};
 use nixply_oci::{
     ANNOTATION_LAYER_KEY, DiffId, Digest, History, LayerKey, Platform, RuntimeConfig, StoredImage,
 };
@@ -227,6 +227,9 @@ fn planned_layer(spec: LayerSpec, layer: &PlannedLayer, store_dir: &StoreDir) ->
             spec.weight_bytes(),
             LayerHolds::RootFiles(file_paths(&spec)),
         ),
+        PlannedLayer::Nix2container {
+            size_bytes, paths, ..
+        } => (*size_bytes, nix2container_holds(paths, store_dir)),
     };
     let uncompressed = LayerSpec {
         compression: Compression::None,
@@ -252,6 +255,23 @@ fn file_paths(spec: &LayerSpec) -> Vec<String> {
         .filter(|file| matches!(file.kind, RootFileKind::File(_)))
         .map(|file| file.path.clone())
         .collect()
+}
+
+/// The store paths that stand in the layer under their own names; the contents of the others are root files.
+fn nix2container_holds(paths: &[Nix2containerPath], store_dir: &StoreDir) -> LayerHolds {
+    let moved = |path: &Nix2containerPath| {
+        let options = path.options.as_ref();
+        options.is_some_and(|options| !options.rewrite.regex.is_empty())
+    };
+    let held: Vec<HeldPath> = paths
+        .iter()
+        .filter(|path| !moved(path))
+        .filter_map(|path| store_dir.parse(&path.path).ok().map(named))
+        .collect();
+    if held.is_empty() {
+        return LayerHolds::RootFiles(Vec::new());
+    }
+    LayerHolds::StorePaths(held)
 }
 
 fn root_file_bytes(file: &RootFileSpec) -> u64 {

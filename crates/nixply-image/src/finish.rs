@@ -17,6 +17,8 @@ const STORE_PATHS: &str = "store paths: ";
 const ROOT_FILES: &str = "root files: ";
 /// The tar's store path has a hash, which must not reach the config: the same layer, the same image.
 const LAYER_TAR: &str = "layer tar: ";
+/// Not as store paths: their bytes are not those of nixply's own layers, and some of them stand elsewhere.
+const NIX2CONTAINER: &str = "nix2container: ";
 
 /// What may follow: the store paths that the root has links into, a JSON array; owners and modes of entries of store paths,
 /// a JSON object.
@@ -136,6 +138,13 @@ fn descriptor(layer: &PlannedLayer, record: &LayerRecord, format: ManifestFormat
 }
 
 fn history(plan: &Plan, layer: &PlannedLayer, created: &str) -> History {
+    if let PlannedLayer::Nix2container {
+        history: Some(given),
+        ..
+    } = layer
+    {
+        return given.clone();
+    }
     let tar_title;
     let database;
     let (label, names, more): (&str, Vec<&str>, String) = match layer {
@@ -162,6 +171,11 @@ fn history(plan: &Plan, layer: &PlannedLayer, created: &str) -> History {
             let names = database.iter().map(String::as_str).collect();
             (ROOT_FILES, names, String::new())
         }
+        PlannedLayer::Nix2container { paths, .. } => (
+            NIX2CONTAINER,
+            paths.iter().map(|path| path.path.as_str()).collect(),
+            String::new(),
+        ),
     };
     // The version is left out on purpose: it would change the digest of an image whose bytes are the same.
     History {

@@ -9,10 +9,10 @@ use crate::{
     PlannedPermissions, RootFileError, RootFileSpec, VolatilePath, entry_permissions,
 };
 use nixply_layer::{
-    Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec, RootFile, StorePathContent,
-    check_root_files,
+    Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec, Nix2containerPath,
+    Nix2containerTar, RootFile, StorePathContent, check_root_files,
 };
-use nixply_oci::{DiffId, Digest, LayerKey, Platform, RuntimeConfig};
+use nixply_oci::{DiffId, Digest, History, LayerKey, Platform, RuntimeConfig};
 use nixply_store::{NarHash, StoreDir, StorePath, StorePathError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -137,6 +137,20 @@ pub enum PlannedLayer {
         #[serde(flatten)]
         database: PlannedDatabase,
     },
+    /// A tar that nix2container wrote down how to make.
+    Nix2container {
+        /// The diff ID and the compression, as one hash.
+        key: LayerKey,
+        /// The hash of the tar.
+        diff_id: DiffId,
+        /// The size of the tar.
+        size_bytes: u64,
+        /// What the layer's history says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        history: Option<History>,
+        /// The store paths, in the words of nix2container.
+        paths: Vec<Nix2containerPath>,
+    },
 }
 
 impl PlannedLayer {
@@ -146,7 +160,8 @@ impl PlannedLayer {
         let (Self::Store { key, .. }
         | Self::Root { key, .. }
         | Self::Tar { key, .. }
-        | Self::Database { key, .. }) = self;
+        | Self::Database { key, .. }
+        | Self::Nix2container { key, .. }) = self;
         *key
     }
 }
@@ -369,6 +384,20 @@ impl Plan {
                 PlannedLayer::Database { key, database } => {
                     (database_contents(self, database)?, *key)
                 }
+                PlannedLayer::Nix2container {
+                    key,
+                    diff_id,
+                    size_bytes,
+                    paths,
+                    ..
+                } => {
+                    let tar = Nix2containerTar {
+                        paths: paths.clone(),
+                        diff_id: *diff_id,
+                        size_bytes: *size_bytes,
+                    };
+                    (LayerContents::Nix2container(tar), *key)
+                }
             };
             let spec = self.layer_spec(contents);
             let expected = spec.key();
@@ -413,12 +442,35 @@ impl Plan {
                 PlannedLayer::Store { key: old, .. }
                 | PlannedLayer::Root { key: old, .. }
                 | PlannedLayer::Tar { key: old, .. }
-                | PlannedLayer::Database { key: old, .. } => {
+                | PlannedLayer::Database { key: old, .. }
+                | PlannedLayer::Nix2container { key: old, .. } => {
                     *old = key;
                 }
             }
         }
         Ok(self)
+    }
+
+    /// A layer that nix2container wrote down how to make.
+    pub(crate) fn nix2container_layer(
+        &self,
+        paths: Vec<Nix2containerPath>,
+        diff_id: DiffId,
+        size_bytes: u64,
+        history: Option<History>,
+    ) -> PlannedLayer {
+        let contents = LayerContents::Nix2container(Nix2containerTar {
+            paths: paths.clone(),
+            diff_id,
+            size_bytes,
+        });
+        PlannedLayer::Nix2container {
+            key: self.layer_spec(contents).key(),
+            diff_id,
+            size_bytes,
+            history,
+            paths,
+        }
     }
 
     /// A layer that is a tar which exists already.
@@ -440,7 +492,9 @@ impl Plan {
         let format = match contents {
             LayerContents::Store { .. } => self.layer_format.to_layer_format(),
             // dockerTools makes its layer of root files with another program; nixply has one way.
-            LayerContents::Root { .. } | LayerContents::Tar(_) => LayerFormat::Nixply,
+            LayerContents::Root { .. }
+            | LayerContents::Tar(_)
+            | LayerContents::Nix2container(_) => LayerFormat::Nixply,
         };
         LayerSpec {
             contents,
@@ -456,7 +510,8 @@ impl Plan {
             PlannedLayer::Store { paths, .. } => paths.first(),
             PlannedLayer::Root { .. }
             | PlannedLayer::Tar { .. }
-            | PlannedLayer::Database { .. } => None,
+            | PlannedLayer::Database { .. }
+            | PlannedLayer::Nix2container { .. } => None,
         })?;
         StoreDir::new(first.path.rsplit_once('/')?.0).ok()
     }

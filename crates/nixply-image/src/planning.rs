@@ -167,7 +167,8 @@ fn root_files_place(plan: &Plan) -> usize {
             PlannedLayer::Store { reason, .. } => *reason,
             PlannedLayer::Root { .. }
             | PlannedLayer::Tar { .. }
-            | PlannedLayer::Database { .. } => None,
+            | PlannedLayer::Database { .. }
+            | PlannedLayer::Nix2container { .. } => None,
         };
         reason == Some(LayerReasonRecord::Volatile)
     };

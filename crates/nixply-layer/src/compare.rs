@@ -275,7 +275,9 @@ impl EntryOrder {
     fn of(spec: &LayerSpec) -> Self {
         let exact = spec.format != LayerFormat::Nixply;
         let store = match &spec.contents {
-            LayerContents::Root { .. } | LayerContents::Tar(_) => None,
+            LayerContents::Root { .. }
+            | LayerContents::Tar(_)
+            | LayerContents::Nix2container(_) => None,
             LayerContents::Store { store_dir, paths } => {
                 let base_name = |content: &StorePathContent| content.path.base_name().to_owned();
                 let mut names: Vec<String> = paths.iter().map(base_name).collect();

@@ -1,5 +1,6 @@
 //! Why a layer cannot be made.
 
+use nixply_oci::DiffId;
 use nixply_store::{StoreDir, StorePath};
 use std::io;
 use std::path::PathBuf;
@@ -129,6 +130,46 @@ pub enum WriteLayerError {
         /// The diff ID, or size, that was found.
         found: String,
     },
+    /// nix2container: two store paths put different things at one place.
+    #[error("`{name}` is different things: `{}` and `{}`", .first.display(), .second.display())]
+    PathsCollide {
+        /// The place in the layer.
+        name: String,
+        /// What stood there.
+        first: PathBuf,
+        /// What was to stand there, too.
+        second: PathBuf,
+    },
+    /// nix2container: a regular expression of a rule cannot be read.
+    #[error("store path `{path}`: `{regex}` is no regular expression: {problem}")]
+    Regex {
+        /// The store path that the rule is for.
+        path: String,
+        /// The regular expression.
+        regex: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// nix2container: the mode of a rule is not octal.
+    #[error("store path `{path}`: mode `{mode}` is not 1 to 4 octal digits")]
+    PermMode {
+        /// The store path that the rule is for.
+        path: String,
+        /// The mode that was read.
+        mode: String,
+    },
+    /// nix2container: a layer did not come out as it was when its hash was taken.
+    #[error(
+        "the layer made of `{path}` is not the one of image.json: expected {expected}, found {found}"
+    )]
+    OtherDiffId {
+        /// The first store path of the layer.
+        path: String,
+        /// The expected diff ID.
+        expected: DiffId,
+        /// The diff ID that was found.
+        found: DiffId,
+    },
     /// The receiver of the bytes refused them.
     #[error("the layer's bytes could not be written")]
     Sink(#[source] io::Error),
@@ -151,6 +192,10 @@ impl WriteLayerError {
             ),
             Self::TarContent { .. } => Some(
                 "plan again: the file was changed since, or it was damaged; `nix-store --verify --check-contents` tells"
+                    .to_owned(),
+            ),
+            Self::OtherDiffId { .. } => Some(
+                "a store path is not what it was when image.json was made: build the image again on this machine"
                     .to_owned(),
             ),
             Self::SourceContent { .. } => Some("plan again: the file was changed since".to_owned()),

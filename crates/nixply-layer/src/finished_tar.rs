@@ -72,6 +72,13 @@ pub(crate) fn check_diff_id(spec: &LayerSpec, found: DiffId) -> Result<(), Write
             expected: tar.diff_id.to_string(),
             found: found.to_string(),
         }),
+        LayerContents::Nix2container(layer) if layer.diff_id != found => {
+            Err(WriteLayerError::OtherDiffId {
+                path: layer.first_path().to_owned(),
+                expected: layer.diff_id,
+                found,
+            })
+        }
         _ => Ok(()),
     }
 }

@@ -175,7 +175,7 @@ impl<'a> PaxRecords<'a> {
 }
 
 /// Appends `LENGTH KEYWORD=VALUE\n`, where LENGTH counts the whole record and so itself.
-fn append_record(keyword: &str, value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn append_record(keyword: &str, value: &[u8], out: &mut Vec<u8>) {
     let rest_len = 1 + keyword.len() + 1 + value.len() + 1;
     let mut record_len = rest_len;
     loop {

@@ -1,9 +1,10 @@
 //! The layer key: what a layer is made from, as one hash (`docs/format.md`, "Layer key").
 
 use crate::FORMAT_VERSION;
+use crate::nix2container::Nix2containerTar;
 use crate::spec::{
-    DockerToolsHeader, EntryPermissions, FileContent, LayerContents, LayerFormat, LayerSpec,
-    RootFile, RootFileKind, StorePathContent,
+    DockerToolsHeader, EntryPermissions, FileContent, FinishedTar, LayerContents, LayerFormat,
+    LayerSpec, RootFile, RootFileKind, StorePathContent,
 };
 use data_encoding::HEXLOWER;
 use nixply_oci::{LayerKey, canonical_json};
@@ -34,14 +35,15 @@ impl LayerSpec {
                 write_store_contents(store_dir, paths, &self.format, &mut out);
             }
             LayerContents::Root { files } => write_small(&root_contents(files), &mut out),
-            LayerContents::Tar(tar) => {
-                write_small(&json!({"diff_id": tar.diff_id.to_string()}), &mut out);
+            LayerContents::Tar(FinishedTar { diff_id, .. })
+            | LayerContents::Nix2container(Nix2containerTar { diff_id, .. }) => {
+                write_small(&json!({"diff_id": diff_id.to_string()}), &mut out);
             }
         }
         out.extend_from_slice(br#","format":"#);
         let format = match self.contents {
             // The diff ID is the bytes: however they came to be, they are the same.
-            LayerContents::Tar(_) => json!({"name": "tar"}),
+            LayerContents::Tar(_) | LayerContents::Nix2container(_) => json!({"name": "tar"}),
             _ => format_value(&self.format),
         };
         write_small(&format, &mut out);

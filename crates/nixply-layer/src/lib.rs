@@ -36,6 +36,7 @@ mod header_reader;
 mod key;
 mod listing;
 mod made;
+mod nix2container;
 mod read_ahead;
 mod root_files;
 mod spec;
@@ -52,6 +53,10 @@ pub use compression_pool::CompressionPool;
 pub use error::{RootFileProblem, WriteLayerError};
 pub use listing::read_store_paths;
 pub use made::MadeLayer;
+pub use nix2container::{
+    Nix2containerOptions, Nix2containerPath, Nix2containerPerm, Nix2containerRewrite,
+    Nix2containerTar,
+};
 pub use root_files::check_root_files;
 pub use spec::{
     DockerToolsHeader, EntryPermissions, FileContent, FinishedTar, LayerContents, LayerFormat,

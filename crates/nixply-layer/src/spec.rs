@@ -2,6 +2,7 @@
 
 use crate::capabilities::FileCapabilities;
 use crate::compression::Compression;
+use crate::nix2container::Nix2containerTar;
 use nixply_oci::DiffId;
 use nixply_store::{NarHash, StoreDir, StorePath};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ pub enum LayerContents {
     },
     /// A tar that somebody else made; it is only compressed. No format of nixply's reaches its bytes.
     Tar(FinishedTar),
+    /// A tar that nix2container wrote down how to make.
+    Nix2container(Nix2containerTar),
 }
 
 /// A tar that exists already, uncompressed: what is left of a script's work, or dockerTools' customisation layer.
@@ -179,6 +182,7 @@ impl LayerSpec {
                 RootFileKind::Directory | RootFileKind::Symlink { .. } => 0,
             }),
             LayerContents::Tar(tar) => return tar.size_bytes,
+            LayerContents::Nix2container(layer) => return layer.size_bytes,
         };
         sizes.fold(0, u64::saturating_add)
     }
@@ -199,6 +203,9 @@ impl LayerSpec {
                 (files.iter().map(|f| f.path.as_str()).min(), files.len())
             }
             LayerContents::Tar(tar) => return tar_title(&tar.path),
+            LayerContents::Nix2container(layer) => {
+                (layer.first_path().rsplit('/').next(), layer.paths.len())
+            }
         };
         match (first, count) {
             (None, _) => "nothing".to_owned(),

@@ -9,7 +9,7 @@ use crate::tar_writer::{TarSink, TarWriter};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, File, FileType};
+use std::fs::{self, File, FileType, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -91,6 +91,17 @@ impl Child {
     /// Its name in the layer.
     fn name(&self) -> &[u8] {
         name_in_nar(self.physical.as_bytes(), cfg!(target_os = "macos"))
+    }
+}
+
+/// The mode that a file or directory has in a store, by what a NAR keeps of it.
+pub(crate) fn nar_mode(metadata: &Metadata) -> u32 {
+    if metadata.is_dir() {
+        MODE_DIRECTORY
+    } else if metadata.permissions().mode() & OWNER_EXECUTABLE != 0 {
+        MODE_EXECUTABLE
+    } else {
+        MODE_FILE
     }
 }
 
@@ -220,12 +231,7 @@ impl<'p> Walk<'p> {
             let mut file = File::open(path).map_err(read_error(path))?;
             let metadata = file.metadata().map_err(read_error(path))?;
             refuse_special(metadata.file_type(), path)?;
-            let executable = metadata.permissions().mode() & OWNER_EXECUTABLE != 0;
-            let mode = if executable {
-                MODE_EXECUTABLE
-            } else {
-                MODE_FILE
-            };
+            let mode = nar_mode(&metadata);
             let size_bytes = metadata.len();
             let entry = self.entry(EntryKind::File { size_bytes }, mode, own);
             let opening = start.elapsed();

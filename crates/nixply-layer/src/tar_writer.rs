@@ -74,6 +74,17 @@ impl<'a, S: TarSink> TarWriter<'a, S> {
         let mut header = std::mem::take(&mut self.header);
         header.clear();
         append_header(entry, &self.style, &mut header);
+        let written = self.ready_header(entry, &header);
+        self.header = header;
+        written
+    }
+
+    /// Writes header blocks that were made elsewhere; `entry` is what the sink is told of them.
+    pub(crate) fn ready_header(
+        &mut self,
+        entry: &Entry<'_>,
+        header: &[u8],
+    ) -> Result<(), WriteLayerError> {
         if !S::FULL_BUFFERS && self.filled + header.len() > self.buffer.len() {
             self.flush()?;
         }
@@ -81,13 +92,12 @@ impl<'a, S: TarSink> TarWriter<'a, S> {
         self.sink
             .begin_entry(entry, header_offset, header.len() as u64);
         if !S::FULL_BUFFERS && header.len() > self.buffer.len() {
-            self.sink.take(&header).map_err(WriteLayerError::Sink)?;
+            self.sink.take(header).map_err(WriteLayerError::Sink)?;
             self.handed_on_bytes += header.len() as u64;
+            Ok(())
         } else {
-            self.append(&header)?;
+            self.append(header)
         }
-        self.header = header;
-        Ok(())
     }
 
     /// Writes a regular file whose contents are in memory.
@@ -111,10 +121,21 @@ impl<'a, S: TarSink> TarWriter<'a, S> {
         watch: &mut dyn FnMut(&[u8]),
     ) -> Result<Duration, WriteLayerError> {
         self.header(entry)?;
+        match entry.kind {
+            EntryKind::File { size_bytes } => self.body_from_disk(size_bytes, path, file, watch),
+            EntryKind::Directory | EntryKind::Symlink { .. } => Ok(Duration::ZERO),
+        }
+    }
+
+    /// Writes what follows the header of a regular file of this size, from an open file.
+    pub(crate) fn body_from_disk(
+        &mut self,
+        size_bytes: u64,
+        path: &Path,
+        file: &mut File,
+        watch: &mut dyn FnMut(&[u8]),
+    ) -> Result<Duration, WriteLayerError> {
         let mut reading = Duration::ZERO;
-        let EntryKind::File { size_bytes } = entry.kind else {
-            return Ok(reading);
-        };
         let mut left_bytes = size_bytes;
         loop {
             if self.filled == self.buffer.len() {

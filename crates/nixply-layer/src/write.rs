@@ -6,6 +6,7 @@ use crate::compression_pool::CompressionPool;
 use crate::error::WriteLayerError;
 use crate::finished_tar::{check_diff_id, write_finished_tar};
 use crate::header::{BLOCK_BYTES, Entry, EntryKind, HeaderStyle};
+use crate::nix2container::write_nix2container;
 use crate::read_ahead::ReadAhead;
 use crate::root_files::write_root_files;
 use crate::spec::{LayerContents, LayerFormat, LayerSpec, StorePathContent, StoreRoot};
@@ -149,6 +150,7 @@ pub(crate) fn write_tar<S: TarSink>(
             Err(WriteLayerError::RootFilesInDockerTools)
         }
         (_, LayerContents::Tar(tar)) => write_finished_tar(tar, store, sink),
+        (_, LayerContents::Nix2container(layer)) => write_nix2container(layer, store, sink),
     }
 }
 

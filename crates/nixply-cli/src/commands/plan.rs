@@ -65,6 +65,10 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     Ok(())
 }
 
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or("")
+}
+
 /// The plan as people read it: one line a layer, the top layer last.
 pub(crate) fn describe(plan: &Plan) -> String {
     let mut rows = Vec::new();
@@ -78,7 +82,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
                 ..
             } => {
                 let biggest = paths.iter().max_by_key(|path| path.nar_size_bytes);
-                let name = biggest.map_or("", |path| path.path.rsplit('/').next().unwrap_or(""));
+                let name = biggest.map_or("", |path| base_name(&path.path));
                 let more = match paths.len() {
                     0 | 1 => String::new(),
                     n => format!(" and {} more", n - 1),
@@ -103,6 +107,12 @@ pub(crate) fn describe(plan: &Plan) -> String {
             }
             PlannedLayer::Tar { key, path, .. } => (0, 0, tar_title(path), key),
             PlannedLayer::Database { key, .. } => (0, 0, "Nix's database".to_owned(), key),
+            PlannedLayer::Nix2container { key, paths, .. } => {
+                let first = paths.first().map_or("", |path| path.path.as_str());
+                let more = paths.len().saturating_sub(1);
+                let title = format!("{} and {more} more of nix2container", base_name(first));
+                (paths.len(), 0, title, key)
+            }
         };
         paths_total += count;
         bytes_total = u64::saturating_add(bytes_total, bytes);

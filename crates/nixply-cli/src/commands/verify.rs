@@ -353,7 +353,9 @@ fn compare(
 fn store_root(spec: &LayerSpec, store: &StoreOptions) -> StoreRoot {
     store.root(match &spec.contents {
         LayerContents::Store { store_dir, .. } => store_dir.clone(),
-        LayerContents::Root { .. } | LayerContents::Tar(_) => StoreDir::default(),
+        LayerContents::Root { .. } | LayerContents::Tar(_) | LayerContents::Nix2container(_) => {
+            StoreDir::default()
+        }
     })
 }
 

@@ -202,3 +202,84 @@ fn wrong_confs_are_named() {
     let checksum = error(&|_| ());
     assert!(checksum.contains("does not hold a SHA-256"), "{checksum}");
 }
+
+/// An `image.json` that the real nix2container wrote.
+fn recorded_image(sandbox: &Sandbox) -> Value {
+    let place = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fixtures/nix2container/root.json"
+    );
+    let text = fs::read_to_string(place).unwrap();
+    sandbox.write("image.json", &text);
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn an_image_of_nix2container_is_a_plan_with_its_diff_ids() {
+    let sandbox = sandbox();
+    let image = recorded_image(&sandbox);
+    let plan: Value =
+        serde_json::from_str(&stdout(&sandbox, &["plan", "image.json", "--json"])).unwrap();
+    assert_eq!(plan["created"], "2024-05-13T09:31:10Z");
+    assert_eq!(plan["config"], image["image-config"]);
+    let (planned, layer) = (&plan["layers"][0], &image["layers"][0]);
+    assert_eq!(planned["kind"], "nix2container");
+    assert_eq!(planned["diff_id"], layer["diff_ids"]);
+    assert_eq!(planned["paths"], layer["paths"]);
+    assert_eq!(planned["history"], layer["History"]);
+    // The plan is itself an image, and the same one.
+    sandbox.write("plan.json", &plan.to_string());
+    let again: Value =
+        serde_json::from_str(&stdout(&sandbox, &["plan", "plan.json", "--json"])).unwrap();
+    assert_eq!(again["layers"], plan["layers"]);
+    let export = [
+        "export",
+        "image.json",
+        "--format",
+        "oci-dir",
+        "-o",
+        "layout",
+    ];
+    let missing = run(
+        &sandbox,
+        &[&export[..], &["--physical-store", "store"]].concat(),
+    );
+    assert_eq!(missing.status.code(), Some(3));
+    let stderr = String::from_utf8(missing.stderr).unwrap();
+    assert!(
+        stderr.contains("3 store paths not in the store"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn finished_layers_of_nix2container_are_taken_where_they_are_plain_tars() {
+    let sandbox = sandbox();
+    let mut image = recorded_image(&sandbox);
+    let layer = &mut image["layers"][0];
+    layer["layer-path"] = json!(sandbox.path("custom/layer.tar"));
+    layer["diff_ids"] = json!(DiffId::of(&TAR));
+    sandbox.write("image.json", &image.to_string());
+    let export = [
+        "export",
+        "image.json",
+        "--format",
+        "oci-dir",
+        "-o",
+        "layout",
+        "-q",
+    ];
+    stdout(&sandbox, &export);
+    let inspected = stdout(&sandbox, &["inspect", "layout", "--json"]);
+    assert!(
+        inspected.contains(&DiffId::of(&TAR).to_string()),
+        "{inspected}"
+    );
+
+    image["version"] = json!(2);
+    sandbox.write("image.json", &image.to_string());
+    let newer = run(&sandbox, &["plan", "image.json"]);
+    assert_eq!(newer.status.code(), Some(3));
+    let stderr = String::from_utf8(newer.stderr).unwrap();
+    assert!(stderr.contains("has version 2, expected 1"), "{stderr}");
+}
