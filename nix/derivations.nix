@@ -66,7 +66,6 @@ in
   mkManifest = { name, plan }: fromPlan {
     inherit name plan;
     output = "manifest";
-    attributes = selfContained;
   };
 
   # A program `bin/NAME`: a command of nixply with its first words, to which the caller's are added. `defaultArguments`

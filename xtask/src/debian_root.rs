@@ -50,6 +50,22 @@ impl DebianRoot {
         Ok(DebianRoot { dir })
     }
 
+    /// Adds a user that is the only member of a new group.
+    pub(crate) fn add_user(&self, user: &str, group: &str, id: u32) -> Result<()> {
+        for (file, line) in [
+            (
+                "etc/passwd",
+                format!("{user}:x:{id}:{id}::/var/empty:/bin/false\n"),
+            ),
+            ("etc/group", format!("{group}:x:{id}:{user}\n")),
+        ] {
+            let file = self.path(file);
+            let lines = fs::read_to_string(&file)?;
+            fs::write(file, lines + &line)?;
+        }
+        Ok(())
+    }
+
     /// A file in it, as seen from outside.
     pub(crate) fn path(&self, inside: &str) -> PathBuf {
         self.dir.join(inside.trim_start_matches('/'))
@@ -57,9 +73,10 @@ impl DebianRoot {
 
     /// A command that runs in it, with mounts that vanish when it ends.
     pub(crate) fn command(&self, script: &str) -> Command {
-        let enter = "mount --make-rprivate / && mount -t proc proc \"$0/proc\" && mount --rbind /dev \"$0/dev\" && \
-            exec chroot \"$0\" /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8 \
-            /bin/bash -euc \"$1\"";
+        // Not only chroot: the kernel refuses a user namespace, and so Nix' sandbox, to whom that was done.
+        let enter = "mount --make-rprivate / && mount --bind \"$0\" \"$0\" && cd \"$0\" && \
+            mount -t proc proc proc && mount --rbind /dev dev && mkdir -p old && pivot_root . old && cd / && \
+            exec /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8 /bin/bash -euc \"$1\"";
         let mut unshare = command("unshare", ["--mount", "--pid", "--fork", "sh", "-c", enter]);
         unshare.arg(&self.dir).arg(script);
         unshare

@@ -1,14 +1,10 @@
 //! Closures as Nix really describes them.
 
-use super::World;
+use super::{NEWEST_RELEASE, World};
 use crate::command::{self, output, stdout};
-use crate::debian_root::DebianRoot;
 use anyhow::{Result, bail, ensure};
 use std::fs;
 use std::path::Path;
-
-/// Debian's development release: its Nix is the newest that Debian has.
-const NEWEST_RELEASE: &str = "sid";
 
 pub(super) fn of_a_store_path(world: &World) -> Result<()> {
     ensure!(
@@ -50,18 +46,8 @@ pub(super) fn every_form(world: &World) -> Result<()> {
 }
 
 pub(super) fn of_a_newer_nix(world: &World) -> Result<()> {
-    let debian = DebianRoot::unpack(NEWEST_RELEASE, world.scratch.subdir("newer")?, &["nix-bin"])?;
-    fs::create_dir_all(debian.path("etc/nix"))?;
-    fs::write(
-        debian.path("etc/nix/nix.conf"),
-        "build-users-group =\nsubstituters =\nexperimental-features = nix-command\n",
-    )?;
-    let paths = world.nix.closure_paths(&world.shell.root)?;
-    fs::write(
-        debian.path("closure"),
-        stdout(world.nix.command("nix-store", ["--export"]).args(paths))?,
-    )?;
-    stdout(&mut debian.command("nix-store --import < /closure"))?;
+    let debian = world.newer_nix()?;
+    world.give_closure(debian, &[&world.shell.root])?;
 
     let expected = plan(world, &world.shell.closure)?;
     let root = world.shell.root.display();

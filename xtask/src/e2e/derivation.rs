@@ -2,10 +2,11 @@
 
 use super::World;
 use crate::command::{self, command};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// An image of a shell, with a store reference in a text and a root file.
 const SHELL: &str = "(nixply.lib.buildImage {
@@ -32,6 +33,14 @@ pub(super) fn same_as_the_command_line(world: &World) -> Result<()> {
         plan["tool"] == nix_half.nixply.display().to_string(),
         "the plan does not name its tool: {}",
         plan["tool"]
+    );
+
+    let tag = nix_half.eval(&format!("{SHELL}.imageTag"))?;
+    let tag = tag.as_str().unwrap_or_default();
+    ensure!(
+        tag.len() == 32 && built.display().to_string().contains(tag),
+        "the tag is `{tag}`, not the hash of {}",
+        built.display()
     );
 
     let manifest = nix_half.build(&format!("{SHELL}.manifest"))?;
@@ -71,6 +80,107 @@ pub(super) fn check(world: &World) -> Result<()> {
         let expression = format!("{SHELL}.{output}");
         world.nix_half.build(&expression)?;
         world.nix_half.check(&expression)?;
+    }
+    Ok(())
+}
+
+/// The image as an expression that needs store paths alone, so that it can be built where nothing else is.
+fn image_of(store_path: &Path) -> String {
+    format!(
+        "(nixply.lib.buildImage {{ name = \"shell\"; contents = [ (builtins.storePath {}) ]; }})",
+        store_path.display()
+    )
+}
+
+pub(super) fn in_a_sandbox(world: &World) -> Result<()> {
+    let debian = world.newer_nix()?;
+    let shell = &world.shell.root;
+    let nixply = &world.nix_half.nixply;
+    world.give_closure(debian, &[shell, nixply])?;
+    let nix_files = debian.path("nixply");
+    let mut copy = command("cp", ["-r", "--"]);
+    command::stdout(copy.arg(world.root.join("nix")).arg(nix_files))?;
+    for output in ["plan", "manifest", "push", "archive", "ociLayout"] {
+        let image = format!("{}.{output}", image_of(shell));
+        let here = world.nix_half.build(&image)?;
+        let expression = format!(
+            "let nixply = import /nixply {{ nixply = builtins.storePath {}; }}; in {image}",
+            nixply.display()
+        );
+        fs::write(debian.path("image.nix"), expression)?;
+        let there = command::text(&mut debian.command(
+            "NIX_CONF_DIR=/etc/nix-sandbox nix-build --no-out-link /image.nix 2> /build.log || \
+             { cat /build.log >&2; exit 1; }",
+        ))
+        .with_context(|| format!("{output} cannot be built in the sandbox"))?;
+        // Newer Nix is told that archives and layouts need no store paths, so these derivations are others.
+        ensure!(
+            Path::new(&there) == here || ["archive", "ociLayout"].contains(&output),
+            "{output} is {there}, here {}",
+            here.display()
+        );
+        let there = hash(&mut debian.command(&format!("nix-hash --type sha256 {there}")))?;
+        let here = hash(
+            world
+                .nix
+                .command("nix-hash", ["--type", "sha256"])
+                .arg(&here),
+        )?;
+        ensure!(there == here, "{output} has other bytes in the sandbox");
+    }
+    Ok(())
+}
+
+fn hash(nix_hash: &mut Command) -> Result<String> {
+    command::text(nix_hash)
+}
+
+pub(super) fn errors(world: &World) -> Result<()> {
+    let nix_half = &world.nix_half;
+    let image =
+        |arguments: &str| format!("(nixply.lib.buildImage {{ name = \"shell\"; {arguments} }})");
+    let shell = "contents = [ debnix.environments.shell ];";
+    for (arguments, expected) in [
+        // By Nix, before anything is built.
+        (
+            "content = [ ];",
+            "there is no argument `content`; did you mean `contents`?",
+        ),
+        ("contents = [ 1 ];", "argument `contents.0` is an integer"),
+        (
+            "root.users.a.home = [ ];",
+            "argument `root.users.a.home` is a list, expected a string",
+        ),
+        (
+            "root.user = { };",
+            "argument `root` has no attribute `user`; did you mean `users`?",
+        ),
+        (
+            "name = \"Shell\";",
+            "argument `name` is `Shell`, expected an image name in lower case",
+        ),
+        ("tag = \"a b\";", "argument `tag` is `a b`, expected a tag"),
+        // By the builder.
+        (
+            "packer = \"best\";",
+            "error: `best` is not a packer: expected `auto`",
+        ),
+        ("compression = \"xz\";", "error: field `compression`"),
+        ("", "error: the image would be empty"),
+    ] {
+        let with_shell = if arguments.is_empty() || arguments.starts_with("content") {
+            String::new()
+        } else {
+            shell.to_owned()
+        };
+        // An attribute set has no attribute twice.
+        let expression = if arguments.starts_with("name") {
+            format!("(nixply.lib.buildImage {{ {arguments} {shell} }})")
+        } else {
+            image(&format!("{with_shell} {arguments}"))
+        };
+        let said = nix_half.refused(&expression)?;
+        ensure!(said.contains(expected), "expected `{expected}`:\n{said}");
     }
     Ok(())
 }

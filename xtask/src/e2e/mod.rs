@@ -6,11 +6,14 @@
 mod closures;
 mod containers;
 mod derivation;
+mod flake;
 mod fleet;
 mod nix_half;
 mod registry;
 mod repeat;
 
+use crate::command;
+use crate::debian_root::DebianRoot;
 use crate::debnix::{self, Environment};
 use crate::install::{self, APT, DOCKER, NIX, PODMAN, REGISTRY, SKOPEO, Tool};
 use crate::nix::Nix;
@@ -21,6 +24,8 @@ use crate::services::{Docker, Registry};
 use crate::tally::Tally;
 use anyhow::{Context, Result, ensure};
 use nix_half::NixHalf;
+use std::cell::OnceCell;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -64,9 +69,29 @@ const STEPS: &[Step] = &[
         derivation::same_as_the_command_line,
     ),
     (
-        "every output of an image is built the same again",
+        "a newer Nix with a sandbox and build users makes the same derivations",
+        &[Need::Root],
+        derivation::in_a_sandbox,
+    ),
+    (
+        "a derivation that cannot be built says why",
+        &[],
+        derivation::errors,
+    ),
+    (
+        "every output of a derivation is built the same again",
         &[],
         derivation::check,
+    ),
+    (
+        "the flake shows its outputs and passes its check",
+        &[],
+        flake::show_and_check,
+    ),
+    (
+        "a flake's image is pushed by nix run",
+        &[Need::Registry],
+        flake::run_push,
     ),
     (
         "a pushed image has the digest that was printed",
@@ -155,6 +180,9 @@ const STEPS: &[Step] = &[
     ),
 ];
 
+/// Debian's development release: its Nix is the newest that Debian has.
+const NEWEST_RELEASE: &str = "sid";
+
 const ENVIRONMENTS: &[Environment] = &[
     Environment {
         name: "shell",
@@ -177,6 +205,8 @@ struct Project {
 
 /// Everything that steps share.
 struct World {
+    /// The workspace.
+    root: PathBuf,
     scratch: Scratch,
     nix: Nix,
     nixply: Nixply,
@@ -184,6 +214,8 @@ struct World {
     registry: Result<Registry>,
     docker: Result<Docker>,
     nix_half: NixHalf,
+    /// Unpacked when the first step wants it.
+    newer_nix: OnceCell<DebianRoot>,
     /// Small: a shell and its libraries.
     shell: Project,
     /// Middle-sized: what a real project looks like.
@@ -263,6 +295,7 @@ impl World {
             Docker::start(&scratch)
         });
         Ok(World {
+            root: root.to_owned(),
             scratch,
             nix,
             nixply,
@@ -270,6 +303,7 @@ impl World {
             registry,
             docker,
             nix_half,
+            newer_nix: OnceCell::new(),
             shell,
             python,
         })
@@ -293,6 +327,40 @@ impl World {
             Need::Root => (!install::is_root()).then(|| "not run as root".to_owned()),
             Need::Tool(tool) => reason(&ensure_tool(tool)),
         }
+    }
+
+    /// The newest Nix that Debian has, without a sandbox: `NIX_CONF_DIR=/etc/nix-sandbox` is with one and with build users.
+    fn newer_nix(&self) -> Result<&DebianRoot> {
+        if let Some(debian) = self.newer_nix.get() {
+            return Ok(debian);
+        }
+        let dir = self.scratch.subdir("newer")?;
+        let debian = DebianRoot::unpack(NEWEST_RELEASE, dir, &["nix-bin"])?;
+        let common = "substituters =\nexperimental-features = nix-command flakes\n";
+        for (dir, settings) in [
+            ("etc/nix", "build-users-group =\nsandbox = false\n"),
+            (
+                "etc/nix-sandbox",
+                "build-users-group = nixbld\nsandbox = true\nsandbox-fallback = false\n",
+            ),
+        ] {
+            fs::create_dir_all(debian.path(dir))?;
+            let file = debian.path(dir).join("nix.conf");
+            fs::write(file, format!("{common}{settings}"))?;
+        }
+        debian.add_user("nixbld1", "nixbld", 30_001)?;
+        Ok(self.newer_nix.get_or_init(|| debian))
+    }
+
+    /// Copies closures into the store of another Nix.
+    fn give_closure(&self, debian: &DebianRoot, roots: &[&Path]) -> Result<()> {
+        let mut paths = Vec::new();
+        for root in roots {
+            paths.extend(self.nix.closure_paths(root)?);
+        }
+        let export = command::stdout(self.nix.command("nix-store", ["--export"]).args(paths))?;
+        fs::write(debian.path("closure"), export)?;
+        command::stdout(&mut debian.command("nix-store --import < /closure")).map(drop)
     }
 
     /// A reference into the registry; only for steps that need one.

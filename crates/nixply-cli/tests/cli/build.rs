@@ -155,7 +155,7 @@ fn a_program_is_a_command_with_its_first_words() {
 fn mistakes_are_told() {
     let sandbox = Sandbox::new();
     let mut text = sandbox.show(&["build"]);
-    let image = json!({ "schema": "nixply.image/1", "maxLayers": 3 });
+    let image = json!({ "schema": "nixply.image/1", "max_layers": "3" });
     sandbox.write("bad-spec.json", &image.to_string());
     for request in [
         json!({ "output": "disk-image" }),

@@ -1,0 +1,57 @@
+{
+  description = "Layered container images from Nix closures, pushed without a daemon";
+
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+
+  outputs = { self, nixpkgs }:
+    let
+      forSystems = function: builtins.listToAttrs (map
+        (system: { name = system; value = function nixpkgs.legacyPackages.${system}; })
+        [ "x86_64-linux" "aarch64-linux" ]);
+      packageOf = pkgs: pkgs.callPackage ./nix/package.nix { };
+      # The functions for a nixpkgs; nixply itself is built by this flake's own.
+      withPkgs = pkgs: import ./nix {
+        inherit pkgs;
+        nixply = self.packages.${pkgs.stdenv.buildPlatform.system}.nixply;
+      };
+    in
+    {
+      packages = forSystems (pkgs: rec {
+        nixply = packageOf pkgs;
+        default = nixply;
+        # nixply as an image, made by itself: `nix run .#image.push -- REF`.
+        image = (withPkgs pkgs).lib.buildImage {
+          name = "nixply";
+          contents = [ nixply pkgs.cacert ];
+          config = {
+            Entrypoint = [ "/bin/nixply" ];
+            Env = [ "SSL_CERT_FILE=${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt" ];
+          };
+        };
+      });
+
+      apps = forSystems (pkgs: {
+        default = {
+          type = "app";
+          program = "${packageOf pkgs}/bin/nixply";
+          meta.description = "Builds layered container images and pushes them";
+        };
+      });
+
+      checks = forSystems (pkgs: {
+        package = packageOf pkgs;
+        image = self.packages.${pkgs.stdenv.hostPlatform.system}.image.manifest;
+      });
+
+      # `pkgs.nixply` beside `pkgs.dockerTools`: the command, and the functions `pkgs.nixply.lib`.
+      overlays.default = final: _: {
+        nixply = packageOf final // import ./nix { nixply = packageOf final.buildPackages; pkgs = final; };
+      };
+
+      # Every function takes `pkgs` beside its own arguments: `nixply.lib.buildImage { inherit pkgs; name = "app"; }`. All of
+      # them for one nixpkgs: `nixply.lib.withPkgs pkgs`.
+      lib = { inherit withPkgs; } // builtins.mapAttrs
+        (name: _: { pkgs, ... }@arguments: (withPkgs pkgs).lib.${name} (removeAttrs arguments [ "pkgs" ]))
+        (import ./nix { nixply = null; system = null; }).lib;
+    };
+}

@@ -1,0 +1,182 @@
+//! The flake, on a stub of nixpkgs (`fixtures/nixpkgs-stub`).
+
+use super::World;
+use crate::command::{self, command};
+use crate::nixply::pushed;
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a flake of nixply's consists of, as far as Nix has to see it.
+const FLAKE_FILES: [&str; 4] = ["flake.nix", "nix", "Cargo.toml", "Cargo.lock"];
+
+/// A project that has an image and nothing else.
+const PROJECT: &str = r#"{
+  inputs.nixpkgs.url = "path:NIXPKGS";
+  inputs.nixply.url = "path:NIXPLY";
+  inputs.nixply.inputs.nixpkgs.follows = "nixpkgs";
+
+  outputs = { self, nixpkgs, nixply }:
+    let pkgs = nixpkgs.legacyPackages.SYSTEM;
+    in {
+      packages.SYSTEM.app = nixply.lib.buildImage {
+        inherit pkgs;
+        name = "app";
+        config.Cmd = [ "${pkgs.bash}/bin/bash" ];
+      };
+      # The same by the overlay.
+      packages.SYSTEM.overlaid = (pkgs // nixply.overlays.default pkgs pkgs).nixply.lib.buildImage {
+        name = "app";
+        config.Cmd = [ "${pkgs.bash}/bin/bash" ];
+      };
+    };
+}
+"#;
+
+/// Copies the flake and the stub into a folder of another Nix, or of this one: a flake is copied whole into the store, and
+/// the workspace may have gigabytes of build results.
+fn copy_flakes(world: &World, to: &Path) -> Result<()> {
+    let flake = to.join("nixply-flake");
+    fs::create_dir_all(&flake)?;
+    for name in FLAKE_FILES {
+        let mut copy = command("cp", ["-r", "--"]);
+        command::stdout(copy.arg(world.root.join(name)).arg(&flake))?;
+    }
+    let mut copy = command("cp", ["-r", "--"]);
+    let stub = world.root.join("fixtures/nixpkgs-stub");
+    command::stdout(copy.arg(stub).arg(to)).map(drop)
+}
+
+/// `nix flake WORDS` on nixply's flake in `dir`, as that Nix sees it.
+fn flake_words(dir: &str, words: &str) -> String {
+    format!(
+        "{words} path:{dir}/nixply-flake --override-input nixpkgs path:{dir}/nixpkgs-stub --no-write-lock-file"
+    )
+}
+
+/// All that Nix says of the flake is what it says of every flake like this.
+fn check_warnings(said: &str) -> Result<()> {
+    // Of `lib`, old versions of Nix say that they do not know it; the override is told, for no lock file has it.
+    let known = [
+        "not writing modified lock file",
+        "unknown flake output 'lib'",
+        "The check omitted these incompatible",
+    ];
+    let unknown = said
+        .lines()
+        .find(|line| line.contains("warning") && !known.iter().any(|known| line.contains(known)));
+    ensure!(unknown.is_none(), "nix flake check warns:\n{said}");
+    Ok(())
+}
+
+pub(super) fn show_and_check(world: &World) -> Result<()> {
+    let dir = world.scratch.subdir("flake")?;
+    copy_flakes(world, &dir)?;
+    let here = |words: &str| {
+        let words = flake_words(&dir.display().to_string(), words);
+        let features = ["--extra-experimental-features", "nix-command flakes"];
+        let mut nix = world.nix.command("nix", features);
+        nix.args(words.split(' '));
+        nix
+    };
+    outputs(here)?;
+    if crate::install::is_root() {
+        let debian = world.newer_nix()?;
+        copy_flakes(world, &debian.path("/"))?;
+        outputs(|words| debian.command(&format!("nix {}", flake_words("", words))))?;
+    }
+    Ok(())
+}
+
+fn outputs(nix: impl Fn(&str) -> Command) -> Result<()> {
+    let shown = command::json(&mut nix("flake show --json"))?;
+    for system in ["x86_64-linux", "aarch64-linux"] {
+        for (path, name) in [
+            (["packages", "nixply"], "nixply-0.1.0"),
+            (["packages", "default"], "nixply-0.1.0"),
+            (["packages", "image"], "nixply-plan.json"),
+            (["checks", "image"], "nixply-manifest.json"),
+        ] {
+            let [kind, attribute] = path;
+            // Newer versions say nothing of systems that this machine is not.
+            let output = &shown[kind][system][attribute];
+            let is_left_out = output.as_object().is_none_or(serde_json::Map::is_empty);
+            ensure!(
+                output["name"] == name || (is_left_out && system != this_system()),
+                "{kind}.{system}.{attribute} is shown as {output}"
+            );
+        }
+    }
+    let checked = command::output(&mut nix("flake check --no-build"))?;
+    let said = String::from_utf8_lossy(&checked.stderr);
+    ensure!(checked.status.success(), "nix flake check: {said}");
+    check_warnings(&said)
+}
+
+fn this_system() -> String {
+    format!("{}-linux", std::env::consts::ARCH)
+}
+
+pub(super) fn run_push(world: &World) -> Result<()> {
+    let dir = world.scratch.subdir("project")?;
+    copy_flakes(world, &dir)?;
+    let at = |name: &str| dir.join(name).display().to_string();
+    let project = PROJECT
+        .replace("NIXPKGS", &at("nixpkgs-stub"))
+        .replace("NIXPLY", &at("nixply-flake"))
+        .replace("SYSTEM", &this_system());
+    let project_dir = dir.join("app");
+    fs::create_dir_all(&project_dir)?;
+    fs::write(project_dir.join("flake.nix"), project)?;
+    let nix = |words: &[&str]| {
+        let features = ["--extra-experimental-features", "nix-command flakes"];
+        let mut nix = world.nix.command("nix", features);
+        let packages = json!({ "nixply": world.nix_half.nixply, "bash": world.shell.root });
+        nix.args(words)
+            .env("NIXPKGS_STUB", packages.to_string())
+            .env("NIXPLY_CACHE_DIR", world.nix.conf_dir().join("flake-cache"))
+            .current_dir(&project_dir);
+        nix
+    };
+    let build = |attribute: &str| -> Result<PathBuf> {
+        let link = dir.join(format!("result-{attribute}"));
+        let mut build = nix(&["build", "--impure", &format!("path:.#{attribute}"), "-o"]);
+        command::stdout(build.arg(&link))?;
+        link.canonicalize().context("no result")
+    };
+    ensure!(
+        build("app")? == build("overlaid")?,
+        "the overlay makes another image than the functions"
+    );
+
+    let reference = world.reference("from-a-flake:v1")?;
+    let push = || {
+        let words = [
+            "run",
+            "--impure",
+            "path:.#app.push",
+            "--",
+            &reference,
+            "--json",
+        ];
+        pushed(&mut nix(&words))
+    };
+    let first = push()?;
+    let second = push()?;
+    ensure!(first["layer_bytes_sent"] != 0, "nothing was sent: {first}");
+    ensure!(
+        second["layer_bytes_sent"] == 0 && second["digest"] == first["digest"],
+        "the second push sent {second}"
+    );
+    let manifest = build("app.manifest")?;
+    let printed = command::text(command("sha256sum", ["--"]).arg(manifest))?;
+    let digest = printed.split(' ').next().unwrap_or_default();
+    ensure!(
+        first["digest"] == format!("sha256:{digest}"),
+        "pushed as {}, but the manifest in the store has {digest}",
+        first["digest"]
+    );
+    Ok(())
+}
