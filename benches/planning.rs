@@ -61,6 +61,7 @@ fn plan_options(packer: Packer) -> PlanOptions {
         config: RuntimeConfig::default(),
         layer_tars: Vec::new(),
         nix_database: None,
+        base: None,
         root_files: Vec::new(),
         contents: Vec::new(),
         permissions: std::collections::BTreeMap::new(),

@@ -49,7 +49,7 @@ fn floor(closure: &str, compressions: &[&str]) -> Result<String, Failure> {
     let closure = read_closure(&fs::read(closure)?)?;
     let store = StoreRoot::at_own_path(closure.store_dir().clone());
     let plan = plan_image(Some(&closure), plan_options())?;
-    let mut specs: Vec<LayerSpec> = plan.layer_specs()?;
+    let mut specs: Vec<LayerSpec> = plan.layer_specs()?.into_iter().flatten().collect();
     specs.sort_by_key(LayerSpec::weight_bytes);
     specs.reverse();
     let threads = thread::available_parallelism()?.get();
@@ -89,6 +89,7 @@ fn plan_options() -> PlanOptions {
         config: RuntimeConfig::default(),
         layer_tars: Vec::new(),
         nix_database: None,
+        base: None,
         root_files: Vec::new(),
         contents: Vec::new(),
         permissions: std::collections::BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! From the command line to a plan, and from a plan to an image.
 
+use crate::base::{self, BaseLayers, BaseRequest};
 use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, read_input, spec_closure, store_path_of};
@@ -11,14 +12,16 @@ use crate::packer_input::{note_unknown, packer_input};
 use crate::registries::Registries;
 use crate::text;
 use nixply_image::{
-    DEFAULT_MAX_LAYERS, ImageSpec, LayerFormatRecord, NixDatabaseSpec, Plan, PlannedImage,
-    PlannedLayer, PlanningError, compose_root, plan_image, resolve_layer_tars,
+    BaseError, BaseImage, DEFAULT_MAX_LAYERS, ImageSpec, LayerFormatRecord, NixDatabaseSpec, Plan,
+    PlannedImage, PlannedLayer, PlanningError, compose_root, inherit, inherit_env, plan_image,
+    resolve_layer_tars,
 };
 use nixply_layer::{Compression, CompressionPool};
 use nixply_oci::Platform;
 use nixply_pack::{DOCKER_MAX_LAYERS, PackError};
 use nixply_store::Closure;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Everything on the command line that a plan depends on.
 #[derive(Debug)]
@@ -103,6 +106,13 @@ fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
         .extend(request.options.config.annotation.iter().cloned());
     plan.created = request.options.config.created.clone().or(plan.created);
     if let Some(platform) = &request.options.config.platform {
+        if plan.base.is_some() && !plan.platform.serves(platform) {
+            let error = BaseError::Platform {
+                found: plan.platform,
+                wanted: platform.clone(),
+            };
+            return Err(base::planning_error(&error));
+        }
         plan.platform.clone_from(platform);
     }
     Ok(plan)
@@ -133,10 +143,6 @@ pub(crate) fn plan_spec(
         )?),
         closure => closure,
     };
-    let platform = (request.options.config.platform.clone())
-        .or_else(|| spec.platform.clone())
-        .unwrap_or_else(this_platform);
-    let packer = packer_input(request, &spec, base, closure.as_ref(), &platform)?;
     let store_dir = closure.as_ref().map(|closure| closure.store_dir().clone());
     let store = request.store.root(store_dir.unwrap_or_default());
     let root = compose_root(&spec, base, closure.as_ref(), &store).map_err(|error| {
@@ -149,8 +155,38 @@ pub(crate) fn plan_spec(
             .map_err(|error| CliError::context(ExitStatus::Input, "field `compression`", &error))?,
         (None, None) => request.default_compression,
     };
+    let layer_format = match options.layer_format {
+        Some(LayerFormatName::Dockertools) => LayerFormatRecord::dockertools(),
+        Some(LayerFormatName::Nixply) => LayerFormatRecord::Nixply,
+        None => spec.layer_format.clone().unwrap_or_default(),
+    };
+    let asked_platform =
+        (request.options.config.platform.clone()).or_else(|| spec.platform.clone());
+    let base_image = read_base(
+        &spec,
+        base,
+        options.base.as_deref(),
+        &BaseRequest {
+            platform: asked_platform.as_ref(),
+            compression,
+            layer_format: layer_format.clone(),
+            needs_tree: !root.files.is_empty() || !root.contents.is_empty(),
+            registries: request.registries,
+        },
+    )?;
+    let platform = asked_platform
+        .or_else(|| base_image.as_ref().map(|base| base.platform.clone()))
+        .unwrap_or_else(this_platform);
+    let packer = packer_input(request, &spec, base, closure.as_ref(), &platform)?;
     let mut config = spec.config;
     request.options.config.apply(&mut config)?;
+    if let Some(base) = &base_image {
+        config = if spec.inherit_config && !options.no_inherit_config {
+            inherit(&base.config, config)
+        } else {
+            inherit_env(&base.config, config)
+        };
+    }
     let mut annotations = spec.annotations;
     annotations.extend(request.options.config.annotation.iter().cloned());
     let spec_created = spec
@@ -164,6 +200,7 @@ pub(crate) fn plan_spec(
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     let options = nixply_image::PlanOptions {
         packer: packer.packer,
+        base: base_image,
         max_layers: options
             .max_layers
             .or(spec.max_layers)
@@ -172,11 +209,7 @@ pub(crate) fn plan_spec(
         catalog: packer.catalog.clone(),
         prior: packer.prior,
         compression,
-        layer_format: match options.layer_format {
-            Some(LayerFormatName::Dockertools) => LayerFormatRecord::dockertools(),
-            Some(LayerFormatName::Nixply) => LayerFormatRecord::Nixply,
-            None => spec.layer_format.unwrap_or_default(),
-        },
+        layer_format,
         platform,
         config,
         root_files: root.files,
@@ -191,6 +224,9 @@ pub(crate) fn plan_spec(
         tool: Some(environment::tool()),
     };
     let plan = plan_image(closure.as_ref(), options).map_err(|error| {
+        if let PlanningError::Base(error) = &error {
+            return base::planning_error(error);
+        }
         let status = match error {
             PlanningError::Pack(PackError::NotForPacker { .. } | PackError::NoCatalog) => {
                 packer.origin
@@ -208,6 +244,20 @@ pub(crate) fn plan_spec(
     Ok((plan, closure))
 }
 
+/// The base that the command line names, or the specification.
+fn read_base(
+    spec: &ImageSpec,
+    directory: &Path,
+    option: Option<&str>,
+    request: &BaseRequest<'_>,
+) -> Result<Option<BaseImage>, CliError> {
+    match (option, &spec.base) {
+        (Some(place), _) => base::read(place, request).map(Some),
+        (None, Some(spec)) => base::read_spec(spec, directory, request).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
 fn restrict(closure: &Closure, roots: &[String], given: Given) -> Result<Closure, CliError> {
     let roots = named_paths::read(given, roots, closure.store_dir(), Some(closure))?;
     closure
@@ -216,16 +266,21 @@ fn restrict(closure: &Closure, roots: &[String], given: Given) -> Result<Closure
 }
 
 /// Linux on this machine's architecture.
-fn this_platform() -> Platform {
+pub(crate) fn this_platform() -> Platform {
     let system = format!("{}-linux", std::env::consts::ARCH);
     Platform::of_nix_system(&system).unwrap_or_else(|| Platform::linux(std::env::consts::ARCH))
 }
 
-/// Joins a plan to the store of this machine.
-pub(crate) fn image(plan: Plan, work: &WorkOptions) -> Result<PlannedImage, CliError> {
+/// Joins a plan to the store of this machine, and to where the layers of its base image are.
+pub(crate) fn image(
+    plan: Plan,
+    work: &WorkOptions,
+    registries: &Registries,
+) -> Result<PlannedImage, CliError> {
     let store = work.store.root(plan.store_dir().unwrap_or_default());
     let pool = pool(work.jobs())?;
-    PlannedImage::new(plan, &store, &pool)
+    let base_layers = Arc::new(BaseLayers::new(registries));
+    PlannedImage::over_base(plan, &store, &pool, base_layers)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))
 }
 

@@ -11,6 +11,7 @@
     reason = "clap shows comments as they stand, so `[:TAG]` cannot be escaped"
 )]
 
+mod base;
 mod columns;
 mod commands;
 mod contents;
@@ -59,6 +60,7 @@ enum Command {
     Diff(commands::diff::Args),
     Verify(commands::verify::Args),
     Catalog(commands::catalog::Args),
+    Base(commands::base::Args),
     Cache(commands::cache::Args),
     Login(commands::login::Args),
     Logout(commands::logout::Args),
@@ -92,6 +94,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Diff(args) => commands::diff::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Catalog(args) => commands::catalog::run(&args),
+        Command::Base(args) => commands::base::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
         Command::Login(args) => commands::login::run(&args),
         Command::Logout(args) => commands::logout::run(&args),

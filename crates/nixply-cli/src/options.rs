@@ -23,6 +23,12 @@ pub(crate) struct PlanOptions {
     /// Take only what is reachable from this store path (can be repeated)
     #[arg(long = "root", value_name = "PATH")]
     pub(crate) roots: Vec<String>,
+    /// The image to build on: docker://REF, a lock of `nixply base lock`, a plan, an OCI layout or an archive
+    #[arg(long, value_name = "BASE")]
+    pub(crate) base: Option<String>,
+    /// Take over nothing of the base's config but its environment
+    #[arg(long)]
+    pub(crate) no_inherit_config: bool,
     /// The most layers that the image may have, all kinds counted [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) max_layers: Option<usize>,
@@ -135,10 +141,17 @@ impl PlanOptions {
         self.prior.as_deref().unwrap_or_default()
     }
 
+    /// The base image, or nothing.
+    pub(crate) fn base(&self) -> &str {
+        self.base.as_deref().unwrap_or_default()
+    }
+
     /// The first option that was given of those that decide the layers.
     pub(crate) fn deciding(&self) -> Option<&'static str> {
         let decided = [
             ("--root", !self.roots.is_empty()),
+            ("--base", self.base.is_some()),
+            ("--no-inherit-config", self.no_inherit_config),
             ("--max-layers", self.max_layers.is_some()),
             ("--packer", self.packer.is_some()),
             ("--catalog", self.catalog.is_some()),

@@ -22,7 +22,7 @@ pub(crate) struct RegistryOptions {
 }
 
 /// The registries of one command line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Registries {
     keychain: Arc<ConfiguredKeychain>,
     /// The host that the user gave credentials for directly, and by what.
@@ -69,6 +69,12 @@ impl Registries {
         options.connections = connections.unwrap_or(options.connections);
         let keychain: Arc<ConfiguredKeychain> = Arc::clone(&self.keychain);
         new_client(keychain, options)
+    }
+
+    /// A client of these registries, with the library's own error.
+    pub(crate) fn new_client(&self) -> Result<Client, RegistryError> {
+        let keychain: Arc<ConfiguredKeychain> = Arc::clone(&self.keychain);
+        Client::new(keychain, self.options.clone())
     }
 
     /// Opens an image in a registry.

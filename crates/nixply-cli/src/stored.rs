@@ -6,7 +6,7 @@ use crate::input::{StoredPlace, stored_place};
 use crate::keychain::credentials_error;
 use crate::registries::Registries;
 use nixply_layout::{LayoutError, OpenOptions, open_image};
-use nixply_oci::{ImageReference, ImageSource, Platform, SourceError};
+use nixply_oci::{ImageReference, ImageSource, LayerError, Platform, SourceError};
 use nixply_registry::RegistryError;
 use std::error::Error;
 
@@ -77,18 +77,22 @@ pub(crate) fn open_stored(
                 spool_dir: &environment::temporary_dir(),
             };
             let opened = open_image(&path, &options).map_err(|error| {
-                // What can be read and is damaged is not what it claims to be.
-                let status = match error {
-                    LayoutError::File { .. } => ExitStatus::Failed,
-                    _ => ExitStatus::Input,
-                };
                 let hint = matches!(error, LayoutError::Ambiguous { .. })
                     .then(|| "choose one with --reference, or --platform".to_owned());
-                CliError::from_error(status, &error).maybe_hint(hint)
+                layout_open_error(&error).maybe_hint(hint)
             })?;
             Ok(Box::new(opened))
         }
     }
+}
+
+/// An image on disk could not be opened: what can be read and is damaged is not what it claims to be.
+pub(crate) fn layout_open_error(error: &LayoutError) -> CliError {
+    let status = match error {
+        LayoutError::File { .. } => ExitStatus::Failed,
+        _ => ExitStatus::Input,
+    };
+    CliError::from_error(status, error)
 }
 
 /// Reads an image reference of the command line.
@@ -146,6 +150,13 @@ pub(crate) fn registry_error(error: &RegistryError) -> CliError {
         | RegistryError::NoParts
         | RegistryError::TooManyParts { .. } => ExitStatus::Input,
         RegistryError::LayerDiffers { .. } => ExitStatus::Verification,
+        // A layer of a base image that another registry did not give.
+        RegistryError::Layer {
+            source: LayerError::Make(cause),
+            ..
+        } if registry_error_in(&**cause).is_some_and(RegistryError::is_network_or_registry) => {
+            ExitStatus::Network
+        }
         _ => ExitStatus::Failed,
     };
     CliError::from_error(status, error).maybe_hint(error.hint().map(str::to_owned))

@@ -193,7 +193,11 @@ fn named(path: StorePath) -> HeldPath {
     }
 }
 
-fn planned_layer(spec: LayerSpec, layer: &PlannedLayer, store_dir: &StoreDir) -> LayerOutline {
+fn planned_layer(
+    spec: Option<LayerSpec>,
+    layer: &PlannedLayer,
+    store_dir: &StoreDir,
+) -> LayerOutline {
     let (size_bytes, holds) = match layer {
         PlannedLayer::Store {
             nar_size_bytes,
@@ -223,23 +227,45 @@ fn planned_layer(spec: LayerSpec, layer: &PlannedLayer, store_dir: &StoreDir) ->
             )
         }
         PlannedLayer::Tar { size_bytes, .. } => (*size_bytes, LayerHolds::RootFiles(Vec::new())),
-        PlannedLayer::Database { .. } => (
-            spec.weight_bytes(),
-            LayerHolds::RootFiles(file_paths(&spec)),
-        ),
+        PlannedLayer::Database { .. } => {
+            let weight_bytes = spec.as_ref().map_or(0, LayerSpec::weight_bytes);
+            let paths = spec.as_ref().map_or_else(Vec::new, file_paths);
+            (weight_bytes, LayerHolds::RootFiles(paths))
+        }
+        PlannedLayer::Base(base) => {
+            let paths = base
+                .paths
+                .iter()
+                .filter_map(|path| store_dir.parse(path).ok());
+            let held: Vec<HeldPath> = paths.map(named).collect();
+            let holds = if held.is_empty() {
+                LayerHolds::Unknown(Some("base image".to_owned()))
+            } else {
+                LayerHolds::StorePaths(held)
+            };
+            (base.stored().size_bytes, holds)
+        }
         PlannedLayer::Nix2container {
             size_bytes, paths, ..
         } => (*size_bytes, nix2container_holds(paths, store_dir)),
     };
-    let uncompressed = LayerSpec {
+    let uncompressed = spec.map(|spec| LayerSpec {
         compression: Compression::None,
         ..spec
+    });
+    let (digest, diff_id) = match layer {
+        PlannedLayer::Base(base) => (
+            base.descriptor.as_ref().map(|descriptor| descriptor.digest),
+            Some(base.diff_id),
+        ),
+        PlannedLayer::Tar { diff_id, .. } => (None, Some(*diff_id)),
+        _ => (None, None),
     };
     LayerOutline {
-        key: Some(layer.key()),
-        content_key: Some(uncompressed.key()),
-        digest: None,
-        diff_id: None,
+        key: layer.key(),
+        content_key: uncompressed.map(|spec| spec.key()),
+        digest,
+        diff_id,
         size_bytes,
         holds,
     }

@@ -55,6 +55,7 @@ impl ManifestFormat {
     fn layer_media_type(self, made: &MediaType) -> MediaType {
         match (self, made) {
             (Self::Docker, MediaType::OciLayerTarGzip) => MediaType::DockerLayerTarGzip,
+            (Self::Docker, MediaType::OciLayerTar) => MediaType::DockerLayerTar,
             (Self::Oci | Self::Docker, made) => made.clone(),
         }
     }
@@ -81,11 +82,7 @@ pub fn finish(
             kind: RootFsType::Layers,
             diff_ids: records.iter().map(|record| record.diff_id).collect(),
         },
-        history: plan
-            .layers
-            .iter()
-            .map(|layer| history(plan, layer, created))
-            .collect(),
+        history: whole_history(plan, created),
     };
     let config = canonical_json(&config).map_err(|source| ImageError::Json {
         what: "config",
@@ -122,28 +119,48 @@ pub fn finish(
 }
 
 fn descriptor(layer: &PlannedLayer, record: &LayerRecord, format: ManifestFormat) -> Descriptor {
+    let mut annotations = BTreeMap::new();
+    // What others say of a layer that is taken over stays: some of it tells how to read the layer.
+    if let PlannedLayer::Base(base) = layer
+        && let Some(descriptor) = &base.descriptor
+    {
+        annotations.clone_from(&descriptor.annotations);
+    }
+    if let Some(key) = layer.key() {
+        let diff_id = record.diff_id.to_string();
+        annotations.insert(ANNOTATION_LAYER_DIFF_ID.to_owned(), diff_id);
+        annotations.insert(ANNOTATION_LAYER_KEY.to_owned(), key.to_string());
+    }
     Descriptor {
         media_type: format.layer_media_type(&record.media_type),
         digest: record.digest.into(),
         size_bytes: record.size_bytes,
-        annotations: BTreeMap::from([
-            (
-                ANNOTATION_LAYER_DIFF_ID.to_owned(),
-                record.diff_id.to_string(),
-            ),
-            (ANNOTATION_LAYER_KEY.to_owned(), layer.key().to_string()),
-        ]),
+        annotations,
         platform: None,
     }
 }
 
-fn history(plan: &Plan, layer: &PlannedLayer, created: &str) -> History {
+/// The history of the base as it is, and an entry for each layer above it.
+fn whole_history(plan: &Plan, created: &str) -> Vec<History> {
+    let base = plan
+        .base
+        .iter()
+        .flat_map(|base| base.history.iter().cloned());
+    let own = plan
+        .layers
+        .iter()
+        .filter_map(|layer| history(plan, layer, created));
+    base.chain(own).collect()
+}
+
+/// What tells of a layer; none for a finished layer of the base, whose own history does.
+fn history(plan: &Plan, layer: &PlannedLayer, created: &str) -> Option<History> {
     if let PlannedLayer::Nix2container {
         history: Some(given),
         ..
     } = layer
     {
-        return given.clone();
+        return Some(given.clone());
     }
     let tar_title;
     let database;
@@ -176,14 +193,15 @@ fn history(plan: &Plan, layer: &PlannedLayer, created: &str) -> History {
             paths.iter().map(|path| path.path.as_str()).collect(),
             String::new(),
         ),
+        PlannedLayer::Base(_) => return None,
     };
     // The version is left out on purpose: it would change the digest of an image whose bytes are the same.
-    History {
+    Some(History {
         created: Some(created.to_owned()),
         created_by: Some("nixply".to_owned()),
         comment: Some(format!("{label}{}{more}", serde_json::Value::from(names))),
         ..History::default()
-    }
+    })
 }
 
 /// The contents by name: a config is pulled by every client, and their links can be ten thousand.

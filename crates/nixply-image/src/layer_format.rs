@@ -22,6 +22,15 @@ impl LayerFormatRecord {
         Self::Dockertools(DockerToolsHeader::default())
     }
 
+    /// Its name, without the header fields.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Nixply => "nixply",
+            Self::Dockertools(_) => "dockertools",
+        }
+    }
+
     pub(crate) fn is_nixply(&self) -> bool {
         *self == Self::Nixply
     }

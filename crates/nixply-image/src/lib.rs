@@ -18,11 +18,13 @@
 //! * A plan written as JSON and read back is the same plan (`nixply.plan/1`, a contract; see `docs/plan.md`).
 //! * Nothing here prints, reads the environment or knows a concrete registry.
 
+mod base;
 mod compare;
 mod contents;
 mod dockertools_conf;
 mod explain;
 mod finish;
+mod inherit;
 mod layer_format;
 mod layer_tar;
 mod linking;
@@ -39,6 +41,10 @@ mod root_file;
 mod root_layer;
 mod spec;
 
+pub use base::{
+    BaseError, BaseImage, BaseLayer, BaseLock, BaseRecord, BaseTree, DirectoryOwner, LOCK_SCHEMA,
+    LinkProblem, PlannedBaseLayer, TreeReader,
+};
 pub use compare::{
     Change, ChangeKind, Comparison, ConfigChange, Identity, LayerComparison, LayerFate, Traffic,
     compare,
@@ -52,6 +58,7 @@ pub use explain::{
 pub use finish::{
     DEFAULT_CREATED, ManifestFormat, finish, permissions_of_history, store_paths_of_history,
 };
+pub use inherit::{inherit, inherit_env};
 pub use layer_format::LayerFormatRecord;
 pub use layer_tar::{LayerTarError, resolve_layer_tars};
 pub use linking::{LinkError, LinkedContent, OnCollision};
@@ -66,4 +73,4 @@ pub use reasons::{LayerReasonRecord, VolatilePath, VolatileReasonRecord};
 pub use references::{ReferencesError, image_paths};
 pub use root_file::{RootFileError, RootFileSpec, RootFileType};
 pub use root_layer::{ComposedRoot, RootError, compose_root};
-pub use spec::{ImageSpec, SpecError};
+pub use spec::{BaseSpec, ImageSpec, SpecError};

@@ -3,6 +3,7 @@
 //! The JSON form is `nixply.plan/1`, a contract: readers refuse an unknown major schema and ignore unknown fields.
 //! Store paths stand unescaped, so that Nix finds them and keeps the closure alive.
 
+use crate::base::{BaseImage, BaseRecord, BaseTree, PlannedBaseLayer, tar_key};
 use crate::nix_database::database_contents;
 use crate::{
     LayerFormatRecord, LayerReasonRecord, LinkedContent, PlannedDatabase, PlannedDatabaseError,
@@ -50,6 +51,9 @@ pub struct Plan {
     /// What was taken as new in every version of the image, in byte order of the paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volatile: Vec<VolatilePath>,
+    /// The base image, whose layers are the lowest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseRecord>,
     /// The layers, bottom first.
     pub layers: Vec<PlannedLayer>,
     /// What a container runs.
@@ -151,18 +155,22 @@ pub enum PlannedLayer {
         /// The store paths, in the words of nix2container.
         paths: Vec<Nix2containerPath>,
     },
+    /// A finished layer of the base image.
+    Base(PlannedBaseLayer),
 }
 
 impl PlannedLayer {
-    /// What the layer is made from, as one hash.
+    /// What the layer is made from, as one hash; none for one that is taken as it is.
     #[must_use]
-    pub fn key(&self) -> LayerKey {
-        let (Self::Store { key, .. }
-        | Self::Root { key, .. }
-        | Self::Tar { key, .. }
-        | Self::Database { key, .. }
-        | Self::Nix2container { key, .. }) = self;
-        *key
+    pub fn key(&self) -> Option<LayerKey> {
+        match self {
+            Self::Store { key, .. }
+            | Self::Root { key, .. }
+            | Self::Tar { key, .. }
+            | Self::Database { key, .. }
+            | Self::Nix2container { key, .. } => Some(*key),
+            Self::Base(base) => base.key,
+        }
     }
 }
 
@@ -239,6 +247,27 @@ pub enum PlanError {
         /// The plan's compression.
         compression: Compression,
     },
+    /// Docker's manifest has no media type for layers of the base image.
+    #[error(
+        "layers of the base image are compressed with zstd and cannot stand in a manifest of Docker's form: expected gzip"
+    )]
+    BaseNotForDocker,
+    /// A base layer does not say what it is.
+    #[error("layer {layer_idx}: {problem}")]
+    BaseLayer {
+        /// The layer, from the bottom, from 0.
+        layer_idx: usize,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The history of the base image does not fit its layers.
+    #[error("the plan has {layers} base layers, but the history of its base tells of {histories}")]
+    BaseHistory {
+        /// The base layers of the plan.
+        layers: usize,
+        /// The entries of the history that tell of a layer.
+        histories: usize,
+    },
     /// The key of a layer is not the hash of what the layer says it holds.
     #[error("layer {layer_idx}: its key is {found}, but its contents have the key {expected}")]
     Key {
@@ -289,11 +318,27 @@ impl Plan {
             layer_format: LayerFormatRecord::Nixply,
             roots: Vec::new(),
             volatile: Vec::new(),
+            base: None,
             layers: Vec::new(),
             config: RuntimeConfig::default(),
             created: None,
             annotations: BTreeMap::new(),
         }
+    }
+
+    /// Puts the layers of a base below everything that comes.
+    pub(crate) fn put_on(&mut self, base: BaseImage) {
+        self.layers = base.layers;
+        self.base = Some(BaseRecord {
+            name: base.name,
+            digest: base.digest,
+            history: base.history,
+            // The store paths stand in the layers.
+            tree: base.tree.map(|tree| BaseTree {
+                store_paths: BTreeMap::new(),
+                ..tree
+            }),
+        });
     }
 
     /// Reads a plan and checks it: the schema, each store path, that none stands twice, and each layer's key.
@@ -325,8 +370,9 @@ impl Plan {
         Ok(text)
     }
 
-    /// What each layer is made from, bottom first, with its key checked.
-    pub fn layer_specs(&self) -> Result<Vec<LayerSpec>, PlanError> {
+    /// What each layer is made from, bottom first, with its key checked; none for base layers, which are finished.
+    pub fn layer_specs(&self) -> Result<Vec<Option<LayerSpec>>, PlanError> {
+        self.check_base_layers()?;
         let store_dir = self.store_dir();
         let mut seen = std::collections::BTreeSet::new();
         let mut specs = Vec::with_capacity(self.layers.len());
@@ -398,6 +444,10 @@ impl Plan {
                     };
                     (LayerContents::Nix2container(tar), *key)
                 }
+                PlannedLayer::Base(_) => {
+                    specs.push(None);
+                    continue;
+                }
             };
             let spec = self.layer_spec(contents);
             let expected = spec.key();
@@ -408,9 +458,51 @@ impl Plan {
                     found,
                 });
             }
-            specs.push(spec);
+            specs.push(Some(spec));
         }
         Ok(specs)
+    }
+
+    /// Base layers are the lowest, each tells what it is, and the history tells of each.
+    fn check_base_layers(&self) -> Result<(), PlanError> {
+        let mut count = 0;
+        for (layer_idx, layer) in self.layers.iter().enumerate() {
+            let PlannedLayer::Base(base) = layer else {
+                continue;
+            };
+            let problem = |problem| PlanError::BaseLayer { layer_idx, problem };
+            if count != layer_idx {
+                return Err(problem("a base layer stands above another layer"));
+            }
+            count += 1;
+            match (&base.descriptor, base.key, base.size_bytes) {
+                (Some(_), None, None) => {}
+                (None, Some(found), Some(_)) => {
+                    let expected = tar_key(base.diff_id, self.compression);
+                    if expected != found {
+                        return Err(PlanError::Key {
+                            layer_idx,
+                            expected,
+                            found,
+                        });
+                    }
+                }
+                _ => {
+                    return Err(problem(
+                        "a base layer has a descriptor, or a key and a size",
+                    ));
+                }
+            }
+        }
+        let history = self.base.iter().flat_map(|base| &base.history);
+        let histories = history.filter(|entry| !entry.empty_layer).count();
+        if histories == count {
+            return Ok(());
+        }
+        Err(PlanError::BaseHistory {
+            layers: count,
+            histories,
+        })
     }
 
     /// Root files as a layer takes them, checked against each other and the store directory.
@@ -433,19 +525,22 @@ impl Plan {
         let specs = self.layer_specs()?;
         self.compression = compression;
         for (layer, spec) in self.layers.iter_mut().zip(specs) {
-            let key = LayerSpec {
+            let recompressed = spec.map(|spec| LayerSpec {
                 compression,
                 ..spec
-            }
-            .key();
-            match layer {
-                PlannedLayer::Store { key: old, .. }
-                | PlannedLayer::Root { key: old, .. }
-                | PlannedLayer::Tar { key: old, .. }
-                | PlannedLayer::Database { key: old, .. }
-                | PlannedLayer::Nix2container { key: old, .. } => {
-                    *old = key;
-                }
+            });
+            match (layer, recompressed) {
+                (
+                    PlannedLayer::Store { key: old, .. }
+                    | PlannedLayer::Root { key: old, .. }
+                    | PlannedLayer::Tar { key: old, .. }
+                    | PlannedLayer::Database { key: old, .. }
+                    | PlannedLayer::Nix2container { key: old, .. },
+                    Some(spec),
+                ) => *old = spec.key(),
+                (PlannedLayer::Base(base), _) => base.compress(compression),
+                // Only base layers have no spec.
+                (_, None) => {}
             }
         }
         Ok(self)
@@ -508,10 +603,7 @@ impl Plan {
     pub fn store_dir(&self) -> Option<StoreDir> {
         let first = self.layers.iter().find_map(|layer| match layer {
             PlannedLayer::Store { paths, .. } => paths.first(),
-            PlannedLayer::Root { .. }
-            | PlannedLayer::Tar { .. }
-            | PlannedLayer::Database { .. }
-            | PlannedLayer::Nix2container { .. } => None,
+            _ => None,
         })?;
         StoreDir::new(first.path.rsplit_once('/')?.0).ok()
     }

@@ -1,9 +1,13 @@
 //! A plan joined to a store: an image that any sink can take.
 
+use crate::base::BaseLayer;
 use crate::finish::{ManifestFormat, finish};
-use crate::{Plan, PlanError};
+use crate::{Plan, PlanError, PlannedLayer};
 use nixply_layer::{Compression, CompressionPool, MadeLayer, StoreRoot};
-use nixply_oci::{FinishedImage, Image, ImageError, Layer, LayerRecord, Platform};
+use nixply_oci::{
+    FinishedImage, Image, ImageError, Layer, LayerRecord, LayerSource, MediaType, Platform,
+};
+use std::sync::Arc;
 
 /// An image whose layers are made from a store when a sink asks for them.
 #[derive(Debug)]
@@ -16,15 +20,42 @@ pub struct PlannedImage {
 impl PlannedImage {
     /// Joins a plan to the place of its store directory.
     ///
-    /// Layers are compressed on `pool`.
+    /// Layers are compressed on `pool`. The layers of a base image are out of reach: it can be pushed to where they are
+    /// already, and that is all.
     pub fn new(plan: Plan, store: &StoreRoot, pool: &CompressionPool) -> Result<Self, PlanError> {
-        let layers = plan
-            .layer_specs()?
-            .into_iter()
-            .map(|spec| {
-                Box::new(MadeLayer::new(spec, store.clone(), pool.clone())) as Box<dyn Layer>
-            })
-            .collect();
+        Self::join(plan, store, pool, None)
+    }
+
+    /// Joins a plan to the place of its store directory, and to what gives the layers of its base image.
+    pub fn over_base(
+        plan: Plan,
+        store: &StoreRoot,
+        pool: &CompressionPool,
+        base_layers: Arc<dyn LayerSource>,
+    ) -> Result<Self, PlanError> {
+        Self::join(plan, store, pool, Some(base_layers))
+    }
+
+    fn join(
+        plan: Plan,
+        store: &StoreRoot,
+        pool: &CompressionPool,
+        base_layers: Option<Arc<dyn LayerSource>>,
+    ) -> Result<Self, PlanError> {
+        let specs = plan.layer_specs()?;
+        let mut layers: Vec<Box<dyn Layer>> = Vec::with_capacity(specs.len());
+        for (layer, spec) in plan.layers.iter().zip(specs) {
+            if let Some(spec) = spec {
+                layers.push(Box::new(MadeLayer::new(spec, store.clone(), pool.clone())));
+            } else if let PlannedLayer::Base(base) = layer {
+                layers.push(Box::new(BaseLayer::new(
+                    base.clone(),
+                    plan.compression,
+                    pool.clone(),
+                    base_layers.clone(),
+                )));
+            }
+        }
         Ok(Self {
             plan,
             layers,
@@ -44,8 +75,14 @@ impl PlannedImage {
     /// [`PlanError::NotForDocker`] where the layers are compressed in a way that the form has no media type for.
     pub fn with_manifest_format(mut self, format: ManifestFormat) -> Result<Self, PlanError> {
         let compression = self.plan.compression;
-        if format == ManifestFormat::Docker && !matches!(compression, Compression::Gzip { .. }) {
-            return Err(PlanError::NotForDocker { compression });
+        if format == ManifestFormat::Docker {
+            if !matches!(compression, Compression::Gzip { .. }) {
+                return Err(PlanError::NotForDocker { compression });
+            }
+            let is_zstd = |layer: &Box<dyn Layer>| layer.media_type() == MediaType::OciLayerTarZstd;
+            if self.layers.iter().any(is_zstd) {
+                return Err(PlanError::BaseNotForDocker);
+            }
         }
         self.manifest_format = format;
         Ok(self)

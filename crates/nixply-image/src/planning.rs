@@ -1,18 +1,21 @@
 //! From a closure and options to a plan.
 
+use crate::base::{check_store_dir, put_over};
 use crate::nix_database::database_layer;
 use crate::{
-    LayerFormatRecord, LayerReasonRecord, LinkedContent, NixOwner, PackerRecord, Plan, PlanError,
-    PlannedLayer, PlannedPath, PlannedPermissions, RootFileError, RootFileSpec, VolatilePath,
+    BaseError, BaseImage, LayerFormatRecord, LayerReasonRecord, LinkedContent, NixOwner,
+    PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath, PlannedPermissions, RootFileError,
+    RootFileSpec, VolatilePath,
 };
 use nixply_layer::{Compression, EntryPermissions, FinishedTar, LayerContents, StorePathContent};
-use nixply_oci::{Digest, Platform, RuntimeConfig};
+use nixply_oci::{ANNOTATION_BASE_DIGEST, ANNOTATION_BASE_NAME, Digest, Platform, RuntimeConfig};
 use nixply_pack::{
     Budget, Catalog, CatalogError, LayerReason, PackError, PackOptions, PackedLayer, Packer,
     Packing, pack,
 };
-use nixply_store::{Closure, PathIdx, StorePath};
-use std::collections::BTreeMap;
+use nixply_store::{Closure, PathIdx, StoreDir, StorePath};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most layers where nobody says otherwise: dockerTools' default, which leaves Docker's limit of 125 some room for
 /// images built on top.
@@ -26,7 +29,9 @@ const MAX_NAMED_SETS: usize = 4;
 pub struct PlanOptions {
     /// What decides the layers.
     pub packer: Packer,
-    /// The most layers that the image may have, root layer included.
+    /// The image that this one is built on. Its config is the caller's to merge ([`inherit`](crate::inherit)).
+    pub base: Option<BaseImage>,
+    /// The most layers that the image may have, those of the base and the root layer included.
     pub max_layers: usize,
     /// Paths that are new in every version of the image; none: they are found by structure.
     pub volatile: Vec<StorePath>,
@@ -64,6 +69,19 @@ pub struct PlanOptions {
     pub tool: Option<String>,
 }
 
+impl PlanOptions {
+    fn has_root(&self) -> bool {
+        !self.root_files.is_empty() || !self.contents.is_empty()
+    }
+
+    /// The layers above the store paths: one for the root, and the finished tars.
+    fn own_layers(&self) -> usize {
+        usize::from(self.has_root())
+            + self.layer_tars.len()
+            + usize::from(self.nix_database.is_some())
+    }
+}
+
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -86,55 +104,65 @@ pub enum PlanningError {
     /// Nix's database cannot be made.
     #[error(transparent)]
     Database(#[from] PlanError),
+    /// The image cannot be built on its base.
+    #[error(transparent)]
+    Base(#[from] BaseError),
     /// There is no store path, no root file and no layer tar.
     #[error("the image would be empty: it has neither store paths nor root files nor layer tars")]
     Empty,
 }
 
 /// Packs a closure into layers and puts the root files, where there are any, into one more on top, below what is new in
-/// every version of the image.
-pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Plan, PlanningError> {
-    let has_root = !options.root_files.is_empty() || !options.contents.is_empty();
-    if closure.is_none() && !has_root && options.layer_tars.is_empty() {
+/// every version of the image. The layers of a base stand below all of it; store paths that they hold are not packed again.
+pub fn plan_image(
+    closure: Option<&Closure>,
+    mut options: PlanOptions,
+) -> Result<Plan, PlanningError> {
+    let is_empty = options.own_layers() == 0 && options.base.is_none();
+    if closure.is_none() && is_empty {
         return Err(PlanningError::Empty);
     }
     let packer = packer_record(&options)?;
-    let mut plan = Plan::empty(options.platform, packer, options.compression);
-    plan.layer_format = options.layer_format;
-    if let Some(closure) = closure {
-        let volatile = find_all(closure, &options.volatile)?;
-        let packing = pack(
-            closure,
-            &PackOptions {
-                packer: options.packer,
-                budget: Budget {
-                    max_layers: options.max_layers,
-                    reserved_layers: usize::from(has_root)
-                        + options.layer_tars.len()
-                        + usize::from(options.nix_database.is_some()),
-                },
-                volatile: &volatile,
-                catalog: options.catalog.as_ref(),
-                prior: &options.prior,
-            },
-        )?;
-        let described = Described {
-            closure,
-            catalog: options.catalog.as_ref(),
-            permissions: &options.permissions,
-        };
-        fill(&mut plan, &described, packing);
-    } else if let Some(path) = options.volatile.into_iter().next() {
-        return Err(PlanningError::Volatile { path });
+    let mut plan = Plan::empty(options.platform.clone(), packer, options.compression);
+    plan.layer_format = options.layer_format.clone();
+    if let Some(base) = options.base.take() {
+        over_base(&base, closure, &mut options)?;
+        set_base_annotations(&base, &mut options.annotations);
+        if options.nix_database.is_some() {
+            check_all_known(&base, closure)?;
+        } else if base.has_database {
+            return Err(BaseError::Database.into());
+        }
+        plan.put_on(base);
     }
-    if has_root {
+    let base_layers = plan.layers.len();
+    if let Some(closure) = closure {
+        plan.roots = (closure.roots().into_iter())
+            .map(|idx| path_text(closure, idx))
+            .collect();
+        let new = without_base(closure, &plan);
+        check_room(&plan, usize::from(new.is_some()), &options)?;
+        if let Some(new) = new.as_deref() {
+            // What the base holds is not new, whoever says so.
+            let is_held =
+                |path: &StorePath| closure.find(path).is_some() && new.find(path).is_none();
+            options.volatile.retain(|path| !is_held(path));
+            pack_into(&mut plan, new, &options)?;
+        }
+    } else {
+        if let Some(path) = options.volatile.first().cloned() {
+            return Err(PlanningError::Volatile { path });
+        }
+        check_room(&plan, 0, &options)?;
+    }
+    if options.has_root() {
         let mut files = options.root_files;
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let contents = LayerContents::Root {
             files: plan.root_files(&files, &options.contents)?,
         };
         let key = plan.layer_spec(contents).key();
-        let place = root_files_place(&plan);
+        let place = root_files_place(&plan).max(base_layers);
         let layer = PlannedLayer::Root {
             key,
             files,
@@ -159,16 +187,42 @@ pub fn plan_image(closure: Option<&Closure>, options: PlanOptions) -> Result<Pla
     Ok(plan)
 }
 
+/// Packs store paths into layers above those that the plan has.
+fn pack_into(
+    plan: &mut Plan,
+    closure: &Closure,
+    options: &PlanOptions,
+) -> Result<(), PlanningError> {
+    let volatile = find_all(closure, &options.volatile)?;
+    let packing = pack(
+        closure,
+        &PackOptions {
+            packer: options.packer,
+            budget: Budget {
+                max_layers: options.max_layers,
+                reserved_layers: plan.layers.len() + options.own_layers(),
+            },
+            volatile: &volatile,
+            catalog: options.catalog.as_ref(),
+            prior: &options.prior,
+        },
+    )?;
+    let described = Described {
+        closure,
+        catalog: options.catalog.as_ref(),
+        permissions: &options.permissions,
+    };
+    fill(plan, &described, packing);
+    Ok(())
+}
+
 /// Root files stand on top, but below what is new in every version: whoever fetches again all that lies above the first
 /// layer that changed would fetch them with every deployment (`docs/packing.md`, "Order"). dockerTools has them on top.
 fn root_files_place(plan: &Plan) -> usize {
     let changes_always = |layer: &&PlannedLayer| {
         let reason = match layer {
             PlannedLayer::Store { reason, .. } => *reason,
-            PlannedLayer::Root { .. }
-            | PlannedLayer::Tar { .. }
-            | PlannedLayer::Database { .. }
-            | PlannedLayer::Nix2container { .. } => None,
+            _ => None,
         };
         reason == Some(LayerReasonRecord::Volatile)
     };
@@ -177,6 +231,100 @@ fn root_files_place(plan: &Plan) -> usize {
         LayerFormatRecord::Dockertools(_) => 0,
     };
     plan.layers.len() - on_top
+}
+
+/// Checks that the image can stand on its base, and puts what stands outside the store where the base's links lead.
+fn over_base(
+    base: &BaseImage,
+    closure: Option<&Closure>,
+    options: &mut PlanOptions,
+) -> Result<(), BaseError> {
+    if !base.platform.serves(&options.platform) {
+        return Err(BaseError::Platform {
+            found: base.platform.clone(),
+            wanted: options.platform.clone(),
+        });
+    }
+    let Some(tree) = &base.tree else {
+        return if options.has_root() {
+            Err(BaseError::UnknownTree)
+        } else {
+            Ok(())
+        };
+    };
+    let store_dir = closure.map_or_else(StoreDir::default, |closure| closure.store_dir().clone());
+    if closure.is_some() {
+        check_store_dir(tree, &store_dir)?;
+    }
+    let files = std::mem::take(&mut options.root_files);
+    let contents = std::mem::take(&mut options.contents);
+    (options.root_files, options.contents) = put_over(files, contents, tree, &store_dir)?;
+    Ok(())
+}
+
+/// Checks that a layer is left for the store paths and one for the root files beside those of the base.
+fn check_room(plan: &Plan, store_layers: usize, options: &PlanOptions) -> Result<(), BaseError> {
+    let own_layers = store_layers + options.own_layers();
+    if plan.layers.is_empty() || plan.layers.len() + own_layers <= options.max_layers {
+        return Ok(());
+    }
+    Err(BaseError::NoRoom {
+        base_layers: plan.layers.len(),
+        own_layers,
+        max_layers: options.max_layers,
+    })
+}
+
+/// Checks that the closure knows all store paths of the base: Nix's database says of each what it refers to.
+fn check_all_known(base: &BaseImage, closure: Option<&Closure>) -> Result<(), BaseError> {
+    let is_known = |path: &str| {
+        closure.is_some_and(|closure| {
+            let parsed = closure.store_dir().parse(path);
+            parsed.is_ok_and(|path| closure.find(&path).is_some())
+        })
+    };
+    let mut held = base.layers.iter().flat_map(held_paths);
+    match held.find(|path| !is_known(path)) {
+        Some(path) => Err(BaseError::UnknownPath {
+            path: path.to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The store paths that a layer is known to hold, as absolute paths.
+fn held_paths(layer: &PlannedLayer) -> Vec<&str> {
+    match layer {
+        PlannedLayer::Store { paths, .. } => {
+            paths.iter().map(|planned| planned.path.as_str()).collect()
+        }
+        PlannedLayer::Base(base) => base.paths.iter().map(String::as_str).collect(),
+        // A path that nix2container put elsewhere is not where it would be looked for.
+        _ => Vec::new(),
+    }
+}
+
+/// Says what the image is built on, where the user does not.
+fn set_base_annotations(base: &BaseImage, annotations: &mut BTreeMap<String, String>) {
+    let digest = base.digest.map(|digest| digest.to_string());
+    for (key, value) in [
+        (ANNOTATION_BASE_DIGEST, digest),
+        (ANNOTATION_BASE_NAME, base.name.clone()),
+    ] {
+        if let Some(value) = value {
+            annotations.entry(key.to_owned()).or_insert(value);
+        }
+    }
+}
+
+/// The part of a closure that the layers of a plan do not hold yet; none where they hold all of it.
+fn without_base<'c>(closure: &'c Closure, plan: &Plan) -> Option<Cow<'c, Closure>> {
+    let held: BTreeSet<&str> = plan.layers.iter().flat_map(held_paths).collect();
+    if held.is_empty() {
+        return Some(Cow::Borrowed(closure));
+    }
+    let is_new = |idx: PathIdx| !held.contains(path_text(closure, idx).as_str());
+    closure.without(|idx| !is_new(idx)).map(Cow::Owned)
 }
 
 fn packer_record(options: &PlanOptions) -> Result<PackerRecord, CatalogError> {
@@ -219,7 +367,6 @@ impl Described<'_> {
 fn fill(plan: &mut Plan, described: &Described<'_>, packing: Packing) {
     let closure = described.closure;
     let text = |idx| path_text(closure, idx);
-    plan.roots = closure.roots().into_iter().map(text).collect();
     plan.volatile = (packing.volatile.into_iter())
         .map(|(path, reason)| VolatilePath {
             path: text(path),

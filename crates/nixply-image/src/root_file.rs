@@ -187,6 +187,25 @@ fn hash_file(path: &Path) -> std::io::Result<([u8; 32], u64)> {
 }
 
 impl RootFileSpec {
+    /// A directory. `mode` is in octal digits.
+    #[must_use]
+    pub fn directory(path: String, mode: &str, uid: u64, gid: u64) -> Self {
+        Self {
+            path,
+            kind: RootFileType::Directory,
+            mode: Some(mode.to_owned()),
+            uid,
+            gid,
+            content: None,
+            source: None,
+            sha256: None,
+            size_bytes: None,
+            capabilities: None,
+            target: None,
+            unknown: BTreeMap::new(),
+        }
+    }
+
     /// The file as a layer takes it. A source must have been resolved.
     pub fn to_layer(&self) -> Result<RootFile, RootFileError> {
         let fields = |problem| RootFileError::Fields {

@@ -1,6 +1,6 @@
 //! The image specification: what a user asks for, as a JSON file (`docs/image.schema.json`).
 
-use crate::{LayerFormatRecord, NixDatabaseSpec, OnCollision, RootFileSpec};
+use crate::{BaseLock, LayerFormatRecord, NixDatabaseSpec, OnCollision, RootFileSpec};
 use nixply_oci::{Platform, RuntimeConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -45,6 +45,12 @@ pub struct ImageSpec {
     /// An earlier plan or image: a file relative to the specification, or `docker://REF`.
     #[serde(default)]
     pub prior: Option<String>,
+    /// The image that this one is built on.
+    #[serde(default)]
+    pub base: Option<BaseSpec>,
+    /// Whether the base's config is taken over, as a Dockerfile's `FROM` does; where false, only its environment is.
+    #[serde(default = "yes")]
+    pub inherit_config: bool,
     /// The most layers that the image may have.
     #[serde(default)]
     pub max_layers: Option<usize>,
@@ -84,6 +90,47 @@ pub struct ImageSpec {
     pub layer_format: Option<LayerFormatRecord>,
 }
 
+/// The base image in a specification.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "serde_json::Value")]
+pub enum BaseSpec {
+    /// `docker://REF`, or a lock, a plan, a layout or an archive: a file relative to the specification.
+    Place(String),
+    /// The lock itself.
+    Lock(Box<BaseLock>),
+}
+
+impl TryFrom<serde_json::Value> for BaseSpec {
+    type Error = String;
+
+    fn try_from(value: serde_json::Value) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct At {
+            path: String,
+        }
+        if let serde_json::Value::String(place) = value {
+            return Ok(Self::Place(place));
+        }
+        let problem = |error: serde_json::Error| format!("field `base`: {error}");
+        if value.get("schema").is_some() {
+            let lock = BaseLock::from_json(value.to_string().as_bytes());
+            return lock
+                .map(|lock| Self::Lock(Box::new(lock)))
+                .map_err(|error| match error {
+                    crate::BaseError::Json(error) => problem(error),
+                    other => format!("field `base`: {other}"),
+                });
+        }
+        let At { path } = serde_json::from_value(value).map_err(problem)?;
+        Ok(Self::Place(path))
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
 /// Why an image specification cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -115,6 +162,8 @@ impl ImageSpec {
             volatile: Vec::new(),
             catalog: None,
             prior: None,
+            base: None,
+            inherit_config: true,
             max_layers: None,
             compression: None,
             platform: None,
@@ -169,6 +218,37 @@ mod tests {
             ImageSpec::from_json(br#"{"schema":"nixply.image/1","maxLayers":3}"#).unwrap_err();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.starts_with("unknown field `maxLayers`"), "{source}");
+    }
+
+    #[test]
+    fn a_base_is_a_place_or_a_lock() {
+        let read = |base: &str| {
+            let spec = format!(r#"{{"schema":"nixply.image/1","base":{base}}}"#);
+            ImageSpec::from_json(spec.as_bytes()).map(|spec| spec.base)
+        };
+        let place = |text: &str| Some(BaseSpec::Place(text.to_owned()));
+        assert_eq!(
+            read(r#""docker://h.example/a:b""#).unwrap(),
+            place("docker://h.example/a:b")
+        );
+        assert_eq!(read(r#"{"path":"a.tar"}"#).unwrap(), place("a.tar"));
+        assert_eq!(read("null").unwrap(), None);
+        for (base, problem) in [
+            (
+                r#"{"schema":"nixply.base/2"}"#,
+                "field `base`: this lock has schema `nixply.base/2`",
+            ),
+            (
+                r#"{"schema":"nixply.base/1"}"#,
+                "field `base`: missing field `reference`",
+            ),
+            (r#"{"file":"x"}"#, "field `base`: unknown field `file`"),
+            ("3", "field `base`: invalid type"),
+        ] {
+            let error = read(base).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.starts_with(problem), "{source}");
+        }
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn root_file(json: &str) -> RootFileSpec {
 
 fn options() -> PlanOptions {
     PlanOptions {
+        base: None,
         packer: Packer::Size,
         max_layers: 3,
         volatile: Vec::new(),

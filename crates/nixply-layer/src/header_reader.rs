@@ -14,8 +14,18 @@ const PAX_LIMIT_BYTES: usize = 1 << 20;
 pub(crate) struct ReadHeader {
     /// The name without slashes at the ends.
     pub(crate) name: Vec<u8>,
+    /// A link's target, verbatim; the field of that name is for people.
+    pub(crate) link_target: Vec<u8>,
     /// The values of the other fields, always the same fields in the same order.
     pub(crate) fields: Vec<(&'static str, String)>,
+}
+
+impl ReadHeader {
+    /// The value of a field.
+    pub(crate) fn field(&self, name: &str) -> &str {
+        let found = self.fields.iter().find(|(field, _)| *field == name);
+        found.map_or("", |(_, value)| value)
+    }
 }
 
 /// Reads the header that the bytes begin with; `None` at the end of an archive.
@@ -40,7 +50,8 @@ pub(crate) fn read_header(mut bytes: impl Read) -> io::Result<Option<ReadHeader>
 fn header_of(block: &[u8; BLOCK_BYTES], records: Vec<(Vec<u8>, Vec<u8>)>) -> ReadHeader {
     let number = |from: usize, to: usize| {
         let field = &block[from..to];
-        octal(field).map_or_else(|| field.escape_ascii().to_string(), |n| n.to_string())
+        let number = octal(field).or_else(|| base_256(field));
+        number.map_or_else(|| field.escape_ascii().to_string(), |n| n.to_string())
     };
     let text = |from: usize, to: usize| printable(until_nul(&block[from..to]));
     let mode = octal(&block[100..108]);
@@ -64,6 +75,7 @@ fn header_of(block: &[u8; BLOCK_BYTES], records: Vec<(Vec<u8>, Vec<u8>)>) -> Rea
         name.push(b'/');
     }
     name.extend_from_slice(until_nul(&block[..100]));
+    let mut link_target = until_nul(&block[157..257]).to_vec();
     for (keyword, value) in records {
         if keyword == b"path" {
             name = value;
@@ -73,6 +85,9 @@ fn header_of(block: &[u8; BLOCK_BYTES], records: Vec<(Vec<u8>, Vec<u8>)>) -> Rea
             }
         } else if let Some(field) = fields.iter_mut().find(|f| f.0.as_bytes() == keyword) {
             field.1 = printable(&value);
+            if keyword == b"linkpath" {
+                link_target = value;
+            }
         }
     }
     let start = name.iter().take_while(|&&byte| byte == b'/').count();
@@ -80,7 +95,11 @@ fn header_of(block: &[u8; BLOCK_BYTES], records: Vec<(Vec<u8>, Vec<u8>)>) -> Rea
     while name.last() == Some(&b'/') {
         name.pop();
     }
-    ReadHeader { name, fields }
+    ReadHeader {
+        name,
+        link_target,
+        fields,
+    }
 }
 
 /// Reads a block whose checksum is right; `None` if it is all zeros or there is none.
@@ -128,6 +147,18 @@ fn pax_records(mut body: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
 fn octal(field: &[u8]) -> Option<u64> {
     let digits = field.split(|byte| matches!(byte, 0 | b' ')).next()?;
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+}
+
+/// Reads a number that GNU tar and Go write where octal digits do not suffice: the first bit set, then big-endian.
+fn base_256(field: &[u8]) -> Option<u64> {
+    let (first, rest) = field.split_first()?;
+    if first & 0x80 == 0 {
+        return None;
+    }
+    rest.iter()
+        .try_fold(u64::from(first & 0x7f), |number, &byte| {
+            number.checked_mul(256)?.checked_add(u64::from(byte))
+        })
 }
 
 fn until_nul(field: &[u8]) -> &[u8] {
@@ -188,6 +219,7 @@ mod tests {
         let bytes = encoded(&name, EntryKind::Symlink { target: &target });
         let header = read_header(&bytes[..]).unwrap().unwrap();
         assert_eq!(header.name, name);
+        assert_eq!(header.link_target, target);
         let expected = [
             ("type", "2".to_owned()),
             ("mode", "4755".to_owned()),
@@ -204,6 +236,14 @@ mod tests {
             ),
         ];
         assert_eq!(header.fields, expected);
+    }
+
+    #[test]
+    fn numbers_beyond_octal_digits_are_read() {
+        let field = [0x80, 0, 0, 0, 0, 0, 0, 0x02, 0x54, 0x0b, 0xe4, 0];
+        assert_eq!(base_256(&field), Some(10_000_000_000));
+        assert_eq!(base_256(&[0xff; 12]), None);
+        assert_eq!(base_256(b"0000644\0"), None);
     }
 
     #[test]

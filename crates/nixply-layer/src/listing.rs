@@ -1,16 +1,11 @@
 //! Which store paths a stored layer holds, by the names in its tar.
 
 use crate::compare::CompareError;
-use crate::header::padding_bytes;
-use crate::header_reader::{ReadHeader, read_header};
-use crate::stored::uncompressed;
+use crate::entries::read_entries;
 use nixply_oci::MediaType;
 use nixply_store::{StoreDir, StorePath};
 use std::collections::BTreeSet;
-use std::io::{self, Read};
-
-/// GNU tar's long names are read up to this length: no name of a file system is near it.
-const LONG_NAME_LIMIT_BYTES: u64 = 1 << 20;
+use std::io::Read;
 
 /// Reads a stored layer to its end for the store paths in it, in byte order.
 pub fn read_store_paths(
@@ -18,63 +13,11 @@ pub fn read_store_paths(
     media_type: &MediaType,
     store_dir: &StoreDir,
 ) -> Result<Vec<StorePath>, CompareError> {
-    let mut tar = uncompressed(stored, media_type)?;
-    let found = list(&mut tar, store_dir).map_err(CompareError::Stored)?;
-    // What checks the layer's digest does so at its end.
-    io::copy(&mut tar, &mut io::sink()).map_err(CompareError::Stored)?;
-    Ok(found.into_iter().collect())
-}
-
-fn list(tar: &mut dyn Read, store_dir: &StoreDir) -> io::Result<BTreeSet<StorePath>> {
     let mut found = BTreeSet::new();
-    let mut long_name = None;
-    while let Some(header) = read_header(&mut *tar)? {
-        let size_bytes = body_bytes(&header)?;
-        if field(&header, "type") == "L" && size_bytes <= LONG_NAME_LIMIT_BYTES {
-            let mut name = Vec::new();
-            (&mut *tar).take(size_bytes).read_to_end(&mut name)?;
-            skip(tar, padding_bytes(size_bytes) as u64)?;
-            long_name = Some(name);
-            continue;
-        }
-        // The header of a long link target stands between a long name and its entry.
-        if field(&header, "type") != "K" {
-            let name = long_name.take().unwrap_or(header.name);
-            found.extend(store_path_of(&name, store_dir));
-        }
-        skip(
-            tar,
-            size_bytes.saturating_add(padding_bytes(size_bytes) as u64),
-        )?;
-    }
-    Ok(found)
-}
-
-fn field<'h>(header: &'h ReadHeader, name: &str) -> &'h str {
-    let found = header.fields.iter().find(|(field, _)| *field == name);
-    found.map_or("", |(_, value)| value)
-}
-
-/// Links and directories have no body, whatever their size says.
-fn body_bytes(header: &ReadHeader) -> io::Result<u64> {
-    if matches!(field(header, "type"), "1" | "2" | "3" | "4" | "5" | "6") {
-        return Ok(0);
-    }
-    field(header, "size")
-        .parse()
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "an entry of no possible size"))
-}
-
-fn skip(tar: &mut dyn Read, n_bytes: u64) -> io::Result<()> {
-    let skipped = io::copy(&mut tar.take(n_bytes), &mut io::sink())?;
-    if skipped == n_bytes {
-        Ok(())
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the layer ends within an entry",
-        ))
-    }
+    read_entries(stored, media_type, &mut |entry| {
+        found.extend(store_path_of(&entry.name, store_dir));
+    })?;
+    Ok(found.into_iter().collect())
 }
 
 /// The store path that a member of a tar is or lies in. Members may stand as `nix/…`, `/nix/…` or `./nix/…`.

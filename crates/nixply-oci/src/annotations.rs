@@ -13,3 +13,9 @@ pub const ANNOTATION_REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Index entry annotation that containerd, Docker's containerd store and podman read as the whole image name.
 pub const ANNOTATION_CONTAINERD_IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// Manifest annotation of OCI image-spec v1.1.1 `annotations.md`: the digest of the base image, whose layers are the lowest.
+pub const ANNOTATION_BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+
+/// Manifest annotation of OCI image-spec v1.1.1 `annotations.md`: the base image's reference.
+pub const ANNOTATION_BASE_NAME: &str = "org.opencontainers.image.base.name";

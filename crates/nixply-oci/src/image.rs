@@ -1,6 +1,9 @@
 //! The two traits that join makers of images to places for them.
 
-use crate::{CanonicalJsonError, Descriptor, DiffId, LayerDigest, LayerKey, MediaType, Platform};
+use crate::{
+    CanonicalJsonError, Descriptor, DiffId, LayerDigest, LayerKey, MediaType, Platform,
+    RepositoryName,
+};
 use std::io::Write;
 
 /// What a layer turned out to be: enough to name it in a config and a manifest without its bytes.
@@ -35,6 +38,11 @@ pub trait Layer: Send + Sync + std::fmt::Debug {
 
     /// What the layer is, where that is known before its bytes are made.
     fn known(&self) -> Option<LayerRecord>;
+
+    /// A repository that has the layer, where its bytes come from one: its registry can mount it without a byte moving.
+    fn held_by(&self) -> Option<RepositoryName> {
+        None
+    }
 
     /// The compression of the bytes that [`Layer::write_blob`] writes.
     fn media_type(&self) -> MediaType;

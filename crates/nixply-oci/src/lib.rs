@@ -25,6 +25,7 @@ mod config;
 mod descriptor;
 mod digest;
 mod image;
+mod layer_source;
 mod manifest;
 mod media_type;
 mod platform;
@@ -33,14 +34,15 @@ mod repository_name;
 mod stored;
 
 pub use annotations::{
-    ANNOTATION_CONTAINERD_IMAGE_NAME, ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY,
-    ANNOTATION_REF_NAME,
+    ANNOTATION_BASE_DIGEST, ANNOTATION_BASE_NAME, ANNOTATION_CONTAINERD_IMAGE_NAME,
+    ANNOTATION_LAYER_DIFF_ID, ANNOTATION_LAYER_KEY, ANNOTATION_REF_NAME,
 };
 pub use canonical::{CanonicalJsonError, canonical_json};
 pub use config::{EmptyObject, History, ImageConfig, RootFs, RootFsType, RuntimeConfig};
 pub use descriptor::Descriptor;
 pub use digest::{BlobHasher, DiffId, Digest, DigestError, LayerDigest, LayerKey};
 pub use image::{FinishedImage, Image, ImageError, Layer, LayerError, LayerRecord};
+pub use layer_source::{LayerPlace, LayerSource};
 pub use manifest::{ImageIndex, ImageManifest, SCHEMA_VERSION};
 pub use media_type::MediaType;
 pub use platform::{Platform, PlatformError};

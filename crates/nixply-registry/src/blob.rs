@@ -1,15 +1,14 @@
 //! Blobs, read and held against what they should be.
 
-use crate::repository::Repository;
+use crate::repository::{Access, Repository};
 use crate::request::Ask;
 use crate::retry::Failure;
-use crate::{RegistryError, Subject};
+use crate::{Client, RegistryError, Subject};
 use bytes::{Buf, Bytes};
-use nixply_oci::{BlobHasher, Digest};
+use nixply_oci::{BlobHasher, Descriptor, Digest, ImageReference};
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use std::io::{self, Read};
-use tokio::runtime::Runtime;
 
 /// The bytes of a blob as they come, held against its descriptor. What breaks off goes on where it broke off.
 #[derive(Debug)]
@@ -171,27 +170,52 @@ impl Blob {
 }
 
 /// A [`Blob`] for code that blocks.
-pub(crate) struct BlobReader<'a> {
-    runtime: &'a Runtime,
+pub(crate) struct BlobReader {
+    client: Client,
     blob: Blob,
     segment: Bytes,
 }
 
-impl<'a> BlobReader<'a> {
-    /// Reads the blob on the runtime that opened it.
-    pub(crate) fn new(runtime: &'a Runtime, blob: Blob) -> Self {
-        Self {
-            runtime,
-            blob,
+impl BlobReader {
+    /// Opens a blob of a repository, to be read on the client's runtime.
+    pub(crate) fn open(
+        client: &Client,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        subject: &Subject,
+    ) -> Result<Self, RegistryError> {
+        let opened = repository.blob(descriptor.digest, descriptor.size_bytes, subject);
+        Ok(Self {
+            blob: client.runtime().block_on(opened)?,
+            client: client.clone(),
             segment: Bytes::new(),
-        }
+        })
     }
 }
 
-impl Read for BlobReader<'_> {
+/// Opens the bytes of a layer that a repository has, without asking for an image that lists it. Bytes that do not have the
+/// descriptor's size and digest end in an error that carries a [`RegistryError`].
+///
+/// # Panics
+///
+/// When it, or the reader, is used inside an asynchronous task of tokio.
+pub fn open_layer(
+    client: &Client,
+    image: &ImageReference,
+    layer: &Descriptor,
+) -> Result<impl Read + use<>, RegistryError> {
+    let repository = client.repository(image, Access::Pull)?;
+    let subject = Subject::Layer {
+        title: format!("of {image}"),
+        digest: Some(layer.digest.into()),
+    };
+    BlobReader::open(client, &repository, layer, &subject)
+}
+
+impl Read for BlobReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.segment.is_empty() {
-            match self.runtime.block_on(self.blob.next()) {
+            match self.client.runtime().block_on(self.blob.next()) {
                 Ok(Some(segment)) => self.segment = segment,
                 Ok(None) => return Ok(0),
                 Err(error) => return Err(io::Error::other(error)),

@@ -63,6 +63,7 @@ mod token;
 mod transport;
 mod upload;
 
+pub use blob::open_layer;
 pub use client::{Client, ClientOptions, RequestEvent, RequestObserver, Traffic};
 pub use credentials::Credentials;
 pub use error::RegistryError;

@@ -4,6 +4,7 @@ use crate::blob::BlobReader;
 use crate::records::ARTIFACT_TYPE;
 use crate::repository::{Access, Repository, StoredManifest};
 use crate::{Client, RegistryError, Subject};
+use bytes::Bytes;
 use nixply_oci::{
     Descriptor, ImageConfig, ImageIndex, ImageManifest, ImageReference, ImageSource, Platform,
     SourceError, StoredImage,
@@ -21,6 +22,8 @@ pub struct RegistryImage {
     reference: ImageReference,
     repository: Repository,
     image: StoredImage,
+    manifest_bytes: Bytes,
+    config_bytes: Vec<u8>,
     client: Client,
 }
 
@@ -50,15 +53,17 @@ impl RegistryImage {
         platform: Option<&Platform>,
     ) -> Result<Self, RegistryError> {
         let repository = client.repository(reference, Access::Pull)?;
-        let image = client.runtime().block_on(async {
-            let (descriptor, manifest) = match repository.stored(reference).await? {
-                Stored::Manifest(descriptor, manifest) => (descriptor, manifest),
-                Stored::Index(index) => {
+        let (image, manifest_bytes, config_bytes) = client.runtime().block_on(async {
+            let (stored, descriptor, manifest) = match repository.stored(reference).await? {
+                (stored, Stored::Manifest(descriptor, manifest)) => (stored, descriptor, manifest),
+                (_, Stored::Index(index)) => {
                     let entry = entry_for(reference, &index, platform)?;
                     let reference = reference.with_digest(entry.digest);
                     match repository.stored(&reference).await? {
-                        Stored::Manifest(descriptor, manifest) => (descriptor, manifest),
-                        Stored::Index(_) => {
+                        (stored, Stored::Manifest(descriptor, manifest)) => {
+                            (stored, descriptor, manifest)
+                        }
+                        (_, Stored::Index(_)) => {
                             return Err(no_such_platform(&reference, &[], platform));
                         }
                     }
@@ -69,23 +74,38 @@ impl RegistryImage {
                     reference: Box::new(reference.clone()),
                 });
             }
-            let config = repository.config(&manifest.config).await?;
-            Ok::<_, RegistryError>(StoredImage {
+            let (config, config_bytes) = repository.config(&manifest.config).await?;
+            let image = StoredImage {
                 manifest_descriptor: descriptor,
                 manifest: *manifest,
                 config,
-            })
+            };
+            Ok::<_, RegistryError>((image, stored.bytes, config_bytes))
         })?;
         Ok(Self {
             reference: reference.clone(),
             repository,
             image,
+            manifest_bytes,
+            config_bytes,
             client: client.clone(),
         })
     }
 
+    /// The bytes of the manifest, as they are stored.
+    #[must_use]
+    pub fn manifest_bytes(&self) -> &[u8] {
+        &self.manifest_bytes
+    }
+
+    /// The bytes of the config, as they are stored.
+    #[must_use]
+    pub fn config_bytes(&self) -> &[u8] {
+        &self.config_bytes
+    }
+
     /// Opens a layer's bytes; [`ImageSource::open_layer`] with this crate's error.
-    fn open_blob(&self, layer_idx: usize) -> Result<BlobReader<'_>, RegistryError> {
+    fn open_blob(&self, layer_idx: usize) -> Result<BlobReader, RegistryError> {
         let layers = &self.image.manifest.layers;
         let descriptor = layers
             .get(layer_idx)
@@ -98,10 +118,7 @@ impl RegistryImage {
             title: format!("{} of {}", layer_idx + 1, self.reference),
             digest: Some(descriptor.digest.into()),
         };
-        let runtime = self.client.runtime();
-        let (digest, size_bytes) = (descriptor.digest, descriptor.size_bytes);
-        let blob = runtime.block_on(self.repository.blob(digest, size_bytes, &subject))?;
-        Ok(BlobReader::new(runtime, blob))
+        BlobReader::open(&self.client, &self.repository, descriptor, &subject)
     }
 }
 
@@ -165,14 +182,8 @@ fn no_such_platform(
 }
 
 impl Repository {
-    /// Reads what stands under a tag or digest.
-    pub(crate) async fn stored(&self, image: &ImageReference) -> Result<Stored, RegistryError> {
-        let (_, stored) = self.stored_with_bytes(image).await?;
-        Ok(stored)
-    }
-
-    /// The same with its bytes.
-    pub(crate) async fn stored_with_bytes(
+    /// Reads what stands under a tag or digest: its bytes, and what they say.
+    pub(crate) async fn stored(
         &self,
         image: &ImageReference,
     ) -> Result<(StoredManifest, Stored), RegistryError> {
@@ -203,11 +214,11 @@ impl Repository {
         Ok((stored, Stored::Manifest(descriptor, Box::new(manifest))))
     }
 
-    /// Reads a config.
+    /// Reads a config: what it says, and its bytes.
     pub(crate) async fn config(
         &self,
         descriptor: &Descriptor,
-    ) -> Result<ImageConfig, RegistryError> {
+    ) -> Result<(ImageConfig, Vec<u8>), RegistryError> {
         let digest = descriptor.digest;
         let subject = Subject::Config { digest };
         if descriptor.size_bytes > CONFIG_MAX_BYTES {
@@ -222,7 +233,7 @@ impl Repository {
         while let Some(segment) = blob.next().await? {
             bytes.extend_from_slice(&segment);
         }
-        parse(&bytes, "an image config", &subject)
+        Ok((parse(&bytes, "an image config", &subject)?, bytes))
     }
 }
 

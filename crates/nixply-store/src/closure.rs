@@ -145,22 +145,37 @@ impl Closure {
         if kept.is_empty() {
             return Err(ClosureError::Empty);
         }
-        let mut position = vec![PathIdx(u32::MAX); self.paths.len()];
-        for (new, old) in (0..).map(PathIdx).zip(&kept) {
+        Ok(self.keep(&kept))
+    }
+
+    /// The closure without some of its paths, as if nothing referred to them: what is left to do where somebody has those
+    /// already. None where nothing is left.
+    #[must_use]
+    pub fn without(&self, is_dropped: impl Fn(PathIdx) -> bool) -> Option<Self> {
+        let kept: Vec<PathIdx> = self.indices().filter(|&idx| !is_dropped(idx)).collect();
+        (!kept.is_empty()).then(|| self.keep(&kept))
+    }
+
+    /// The closure with these paths alone, which are ascending, and the references between them.
+    fn keep(&self, kept: &[PathIdx]) -> Self {
+        const DROPPED: PathIdx = PathIdx(u32::MAX);
+        let mut position = vec![DROPPED; self.paths.len()];
+        for (new, old) in (0..).map(PathIdx).zip(kept) {
             position[old.as_usize()] = new;
         }
         let mut references = Edges::with_capacity(kept.len(), 0);
-        for &old in &kept {
+        for &old in kept {
             let targets = self.references(old).map(|to| position[to.as_usize()]);
+            let targets = targets.filter(|to| *to != DROPPED);
             references.push(position[old.as_usize()], targets);
         }
-        Ok(Self {
+        Self {
             store_dir: self.store_dir.clone(),
             paths: kept.iter().map(|&idx| self.info(idx).clone()).collect(),
             referrers: references.reversed(),
             references,
             self_references: kept.iter().map(|&idx| self.refers_to_itself(idx)).collect(),
-        })
+        }
     }
 }
 

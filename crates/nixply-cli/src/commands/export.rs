@@ -65,7 +65,12 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         )
         .hint("use `--format archive`, which is an OCI layout in one tar"));
     }
-    let images = [args.image.as_str(), args.options.plan.prior()];
+    let plan_options = &args.options.plan;
+    let images = [
+        args.image.as_str(),
+        plan_options.prior(),
+        plan_options.base(),
+    ];
     let registries = args.registry.registries(&images)?;
     let plan = image::plan(&Request {
         image: &args.image,
@@ -80,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         store: &args.work.store,
     })?;
     image::check_present(&plan, &args.work, |_| false)?;
-    let image = image::image(plan, &args.work)?;
+    let image = image::image(plan, &args.work, &registries)?;
     let progress = Progress::new("writing", false, &image, Show::unless(args.quiet));
     let written = write(&image, args, to_stdout, &progress);
     progress.finish();

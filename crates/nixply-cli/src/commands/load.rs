@@ -66,7 +66,12 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             }
         },
     };
-    let images = [args.image.as_str(), args.options.plan.prior()];
+    let plan_options = &args.options.plan;
+    let images = [
+        args.image.as_str(),
+        plan_options.prior(),
+        plan_options.base(),
+    ];
     let registries = args.registry.registries(&images)?;
     let plan = image::plan(&Request {
         image: &args.image,
@@ -82,7 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         text::warning("the image gets no name: give it one with --name");
     }
     image::check_present(&plan, &args.work, |_| false)?;
-    let image = image::image(plan, &args.work)?;
+    let image = image::image(plan, &args.work, &registries)?;
     let (program, arguments) = engine.command();
     let mut child = Command::new(program)
         .args(arguments)

@@ -32,7 +32,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
-    let images = [args.image.as_str(), args.options.plan.prior()];
+    let plan_options = &args.options.plan;
+    let images = [
+        args.image.as_str(),
+        plan_options.prior(),
+        plan_options.base(),
+    ];
     let registries = args.registry.registries(&images)?;
     let plan = image::plan(&Request {
         image: &args.image,
@@ -87,7 +92,12 @@ pub(crate) fn describe(plan: &Plan) -> String {
                     0 | 1 => String::new(),
                     n => format!(" and {} more", n - 1),
                 };
-                (paths.len(), *nar_size_bytes, format!("{name}{more}"), key)
+                (
+                    paths.len(),
+                    *nar_size_bytes,
+                    format!("{name}{more}"),
+                    key.to_string(),
+                )
             }
             PlannedLayer::Root {
                 key,
@@ -103,15 +113,27 @@ pub(crate) fn describe(plan: &Plan) -> String {
                         text::count(contents.len(), "store path"),
                     );
                 }
-                (0, 0, what, key)
+                (0, 0, what, key.to_string())
             }
-            PlannedLayer::Tar { key, path, .. } => (0, 0, tar_title(path), key),
-            PlannedLayer::Database { key, .. } => (0, 0, "Nix's database".to_owned(), key),
+            PlannedLayer::Base(base) => {
+                let stored = base.stored();
+                let contents = "base layer".to_owned();
+                (
+                    base.paths.len(),
+                    stored.size_bytes,
+                    contents,
+                    stored.digest.to_string(),
+                )
+            }
+            PlannedLayer::Tar { key, path, .. } => (0, 0, tar_title(path), key.to_string()),
+            PlannedLayer::Database { key, .. } => {
+                (0, 0, "Nix's database".to_owned(), key.to_string())
+            }
             PlannedLayer::Nix2container { key, paths, .. } => {
                 let first = paths.first().map_or("", |path| path.path.as_str());
                 let more = paths.len().saturating_sub(1);
                 let title = format!("{} and {more} more of nix2container", base_name(first));
-                (paths.len(), 0, title, key)
+                (paths.len(), 0, title, key.to_string())
             }
         };
         paths_total += count;
@@ -120,7 +142,7 @@ pub(crate) fn describe(plan: &Plan) -> String {
             (idx + 1).to_string(),
             count.to_string(),
             text::size(bytes),
-            text::short(&key.to_string()).to_owned(),
+            text::short(&key).to_owned(),
             contents,
         ]);
     }

@@ -157,7 +157,13 @@ fn prepare(args: &Args) -> Result<Push, CliError> {
     }
     args.records.reuse_from()?;
     let target = format!("docker://{reference}");
-    let images = [&target, &args.image, args.options.plan.prior()];
+    let plan_options = &args.options.plan;
+    let images = [
+        &target,
+        &args.image,
+        plan_options.prior(),
+        plan_options.base(),
+    ];
     let registries = args.registry.registries(&images)?;
     let plan = image::plan(&Request {
         image: &args.image,
@@ -168,7 +174,7 @@ fn prepare(args: &Args) -> Result<Push, CliError> {
         store: &args.work.store,
     })?;
     let targets = targets::targets(&reference, &args.tags, args.by_digest, &plan)?;
-    let mut image = image::image(plan, &args.work)?;
+    let mut image = image::image(plan, &args.work, &registries)?;
     if let Some(format) = args.manifest_format {
         image = image
             .with_manifest_format(format.into())

@@ -8,8 +8,8 @@ use crate::registries::{Registries, RegistryOptions};
 use crate::stored::{OpenArgs, open, source_error};
 use crate::text;
 use nixply_image::{
-    ManifestFormat, Plan, PlannedPermissions, entry_permissions, finish, permissions_of_history,
-    store_paths_of_history,
+    ManifestFormat, Plan, PlannedLayer, PlannedPermissions, entry_permissions, finish,
+    permissions_of_history, store_paths_of_history,
 };
 use nixply_layer::{
     CompareError, Compression, Difference, DifferenceKind, DockerToolsHeader, LayerContents,
@@ -65,7 +65,7 @@ struct VerifiedLayer {
 
 impl VerifiedLayer {
     fn is_as_made(&self) -> bool {
-        self.difference.is_none() && self.compared_with == ComparedWith::Store
+        self.difference.is_none() && self.compared_with != ComparedWith::DigestOnly
     }
 }
 
@@ -74,6 +74,8 @@ impl VerifiedLayer {
 enum ComparedWith {
     /// The layer was made again from the store.
     Store,
+    /// It is a finished layer of the base image, and the one that the plan names.
+    Plan,
     /// Nobody says what it was made from; its digest and diff ID were checked.
     DigestOnly,
 }
@@ -97,13 +99,13 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let plan = (args.plan.as_deref())
         .map(|plan| read_plan(plan, &registries, &args.store))
         .transpose()?;
-    let specs = match &plan {
+    let said = match &plan {
         Some(plan) => plan_specs(plan, source.image())?,
         None => history_specs(source.image()),
     };
-    let mut layers = Vec::with_capacity(specs.len());
-    for (idx, specs) in specs.into_iter().enumerate() {
-        layers.push(verify_layer(&*source, idx, &specs, &args.store)?);
+    let mut layers = Vec::with_capacity(said.len());
+    for (idx, said) in said.into_iter().enumerate() {
+        layers.push(verify_layer(&*source, idx, &said, &args.store)?);
     }
     let config = match &plan {
         Some(plan) => config_difference(plan, source.image())?,
@@ -200,10 +202,16 @@ fn read_plan(text: &str, registries: &Registries, store: &StoreOptions) -> Resul
     })
 }
 
-/// The ways in which each layer may have been made; none where nobody says.
-type Candidates = Vec<LayerSpec>;
+/// What is said of a layer.
+#[derive(Debug, Default)]
+struct Said {
+    /// The ways in which it may have been made; none where nobody says.
+    candidates: Vec<LayerSpec>,
+    /// The hash of its tar, where it is a finished layer of a base image.
+    base: Option<DiffId>,
+}
 
-fn plan_specs(plan: &Plan, image: &StoredImage) -> Result<Vec<Candidates>, CliError> {
+fn plan_specs(plan: &Plan, image: &StoredImage) -> Result<Vec<Said>, CliError> {
     let specs = plan
         .layer_specs()
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
@@ -214,11 +222,21 @@ fn plan_specs(plan: &Plan, image: &StoredImage) -> Result<Vec<Candidates>, CliEr
             format!("the image has {found} layers, the plan {}", specs.len()),
         ));
     }
-    Ok(specs.into_iter().map(|spec| vec![spec]).collect())
+    let said = specs
+        .into_iter()
+        .zip(&plan.layers)
+        .map(|(spec, layer)| Said {
+            candidates: spec.into_iter().collect(),
+            base: match layer {
+                PlannedLayer::Base(base) => Some(base.diff_id),
+                _ => None,
+            },
+        });
+    Ok(said.collect())
 }
 
 /// What the history says of each layer. It does not tell the format, so both are tried.
-fn history_specs(image: &StoredImage) -> Vec<Candidates> {
+fn history_specs(image: &StoredImage) -> Vec<Said> {
     let histories = layer_histories(image);
     (0..image.manifest.layers.len())
         .map(|idx| {
@@ -227,9 +245,9 @@ fn history_specs(image: &StoredImage) -> Vec<Candidates> {
                 .and_then(|history| store_paths_of_history(history))
                 .and_then(|paths| store_contents(&paths, &permissions_of_history(histories[idx])));
             let Some(contents) = contents else {
-                return Vec::new();
+                return Said::default();
             };
-            [
+            let candidates = [
                 LayerFormat::Nixply,
                 LayerFormat::DockerTools(DockerToolsHeader::default()),
             ]
@@ -238,8 +256,11 @@ fn history_specs(image: &StoredImage) -> Vec<Candidates> {
                 contents: contents.clone(),
                 format,
                 compression: Compression::None,
-            })
-            .collect()
+            });
+            Said {
+                candidates: candidates.collect(),
+                base: None,
+            }
         })
         .collect()
 }
@@ -267,11 +288,11 @@ fn store_contents(paths: &[String], permissions: &Permissions) -> Option<LayerCo
 fn verify_layer(
     source: &dyn ImageSource,
     idx: usize,
-    candidates: &[LayerSpec],
+    said: &Said,
     store: &StoreOptions,
 ) -> Result<VerifiedLayer, CliError> {
     let mut first = None;
-    for spec in candidates {
+    for spec in &said.candidates {
         match compare(source, idx, spec, store)? {
             None => {
                 let made = made_diff_id(spec, store)?;
@@ -296,12 +317,16 @@ fn verify_layer(
     let mut stored = open_layer(source, idx)?;
     let media_type = &source.image().manifest.layers[idx].media_type;
     let found = read_diff_id(&mut stored, media_type).map_err(|error| source_error(idx, &error))?;
-    Ok(verified(
-        source,
-        idx,
-        ComparedWith::DigestOnly,
-        wrong_diff_id(source, idx, found),
-    ))
+    let (compared_with, other) = match said.base {
+        Some(named) if named == found => (ComparedWith::Plan, None),
+        Some(named) => {
+            let other = format!("the plan names diff ID {named}, the layer has {found}");
+            (ComparedWith::Plan, Some(other))
+        }
+        None => (ComparedWith::DigestOnly, None),
+    };
+    let difference = other.or_else(|| wrong_diff_id(source, idx, found));
+    Ok(verified(source, idx, compared_with, difference))
 }
 
 /// What the config says of a layer, where that is not what the layer is.
@@ -414,6 +439,7 @@ fn describe(verified: &Verification) -> String {
         let what = match (&layer.difference, layer.compared_with) {
             (Some(difference), _) => format!("differs: {difference}"),
             (None, ComparedWith::Store) => "as the store makes it".to_owned(),
+            (None, ComparedWith::Plan) => "a layer of the base image, as planned".to_owned(),
             (None, ComparedWith::DigestOnly) => {
                 "digest and diff ID are right; nothing says what it was made from".to_owned()
             }

@@ -5,6 +5,7 @@
     reason = "a test stops where something is not as expected"
 )]
 
+mod base;
 mod build;
 mod cache;
 mod catalog;

@@ -58,9 +58,12 @@ fn identities(layer: &LayerOutline, identity: Identity) -> [Option<String>; 2] {
             text(layer.digest.as_ref().map(|id| id as _)),
             text(layer.diff_id.as_ref().map(|id| id as _)),
         ],
+        // A base layer is finished: it has a digest in place of a key.
         Identity::Key => [
-            text(layer.key.as_ref().map(|id| id as _)),
-            text(layer.content_key.as_ref().map(|id| id as _)),
+            text(layer.key.as_ref().map(|id| id as _))
+                .or_else(|| text(layer.digest.as_ref().map(|id| id as _))),
+            text(layer.content_key.as_ref().map(|id| id as _))
+                .or_else(|| text(layer.diff_id.as_ref().map(|id| id as _))),
         ],
         Identity::StorePaths => [path_set(layer), None],
     }

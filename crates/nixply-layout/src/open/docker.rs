@@ -25,9 +25,10 @@ pub(super) fn open(
     let all = items.iter().map(label).collect();
     let mut fitting = Vec::new();
     for item in items {
-        let is_called = options
-            .reference
-            .is_none_or(|wanted| is_called(&item, wanted));
+        let is_called = match options.reference {
+            Some(wanted) => is_called(&*files, &item, wanted)?,
+            None => true,
+        };
         if is_called && has_platform(&*files, &item, options)? {
             fitting.push(item);
         }
@@ -71,11 +72,23 @@ fn label(item: &DockerManifestItem) -> String {
     }
 }
 
-fn is_called(item: &DockerManifestItem, wanted: &str) -> bool {
-    let is_image_id =
-        digest_in_name(&item.config).is_some_and(|digest| wanted.parse() == Ok(digest));
+/// An image is called by its names, and by the digest of its config, which Docker calls the image's ID.
+fn is_called(
+    files: &dyn ImageFiles,
+    item: &DockerManifestItem,
+    wanted: &str,
+) -> Result<bool, LayoutError> {
     let mut names = item.repo_tags.iter().flatten();
-    is_image_id || names.any(|name| names_match(wanted, name))
+    if names.any(|name| names_match(wanted, name)) {
+        return Ok(true);
+    }
+    let Ok(wanted) = wanted.parse::<Digest>() else {
+        return Ok(false);
+    };
+    Ok(match digest_in_name(&item.config) {
+        Some(digest) => digest == wanted,
+        None => Digest::of(&read_whole(files, &item.config)?) == wanted,
+    })
 }
 
 fn has_platform(

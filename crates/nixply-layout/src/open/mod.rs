@@ -15,7 +15,9 @@ use crate::LayoutError;
 use crate::documents::{DOCKER_MANIFEST, LAYOUT_VERSION, OCI_LAYOUT, OciLayout};
 use crate::names::ImageName;
 use files::{DirectoryFiles, ImageFiles, TarFiles, read_json};
-use nixply_oci::{Descriptor, ImageConfig, ImageSource, Platform, SourceError, StoredImage};
+use nixply_oci::{
+    Descriptor, Digest, ImageConfig, ImageSource, Platform, SourceError, StoredImage,
+};
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -57,6 +59,15 @@ impl OpenedImage {
     #[must_use]
     pub fn form(&self) -> ImageForm {
         self.form
+    }
+
+    /// The digest that finds this image among several: that of its manifest, or of its config where it has no manifest.
+    #[must_use]
+    pub fn reference(&self) -> Digest {
+        match self.form {
+            ImageForm::OciLayout => self.image.manifest_descriptor.digest,
+            ImageForm::DockerArchive => self.image.manifest.config.digest,
+        }
     }
 
     /// Opens a layer as [`ImageSource::open_layer`] does, with this crate's own errors.

@@ -96,7 +96,7 @@ async fn read(client: &Client, target: &RepositoryName, open: Open) -> Result<Re
         Access::Pull
     };
     let repository = client.repository(&reference, access)?;
-    let (stored, kind) = repository.stored_with_bytes(&reference).await?;
+    let (stored, kind) = repository.stored(&reference).await?;
     let manifest = match kind {
         Stored::Index(index) => {
             let entries = index.manifests.into_iter();
@@ -119,7 +119,7 @@ async fn read(client: &Client, target: &RepositoryName, open: Open) -> Result<Re
     };
     let platform = match platform {
         Some(platform) => platform,
-        None => repository.config(&manifest.config).await?.platform,
+        None => repository.config(&manifest.config).await?.0.platform,
     };
     let mut descriptor = Descriptor::of(stored.media_type, &stored.bytes);
     descriptor.annotations = annotations;

@@ -149,7 +149,7 @@ impl Surveyor<'_> {
             *known = layer.known().map(|record| KnownLayer {
                 record,
                 source: RecordSource::Image,
-                held_by: Vec::new(),
+                held_by: layer.held_by().into_iter().collect(),
                 is_listed: false,
             });
         }

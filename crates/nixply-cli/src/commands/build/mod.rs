@@ -17,6 +17,7 @@ use crate::image::{self, check_present};
 use crate::input::read_file;
 use crate::options::{StoreOptions, WorkOptions};
 use crate::progress::{Progress, Show};
+use crate::registries::RegistryOptions;
 use nixply_image::{Plan, PlannedImage};
 use nixply_store::{Closure, read_attrs_graphs};
 use serde::Deserialize;
@@ -165,7 +166,8 @@ fn image(plan: Plan) -> Result<(PlannedImage, WorkOptions), CliError> {
         store: StoreOptions::default(),
     };
     check_present(&plan, &work, |_| false)?;
-    Ok((image::image(plan, &work)?, work))
+    let registries = RegistryOptions::default().registries(&[])?;
+    Ok((image::image(plan, &work, &registries)?, work))
 }
 
 /// A line a layer, which `nix log` keeps.
