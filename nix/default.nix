@@ -15,12 +15,17 @@ let
   platforms = import ./platform.nix;
   derivations = import ./derivations.nix { inherit tool system; };
 
+  # What the images run on, unless they say otherwise.
+  imagePlatform = platforms.ofSystem (if pkgs == null then system else pkgs.stdenv.hostPlatform.system);
+
   buildImage = import ./build-image.nix {
     inherit check derivations platforms;
-    # What the images run on, unless they say otherwise.
-    platform = platforms.ofSystem (if pkgs == null then system else pkgs.stdenv.hostPlatform.system);
+    platform = imagePlatform;
   };
+
+  pullImage = import ./pull-image.nix { inherit check derivations pkgs; platform = imagePlatform; };
+  base = import ./base.nix { inherit check; };
 in
 {
-  lib = { inherit buildImage; };
+  lib = { inherit buildImage pullImage base; };
 }

@@ -42,6 +42,15 @@ pub(crate) struct NetworkOptions {
 }
 
 impl NetworkOptions {
+    /// Those of a derivation, which has no command line.
+    pub(crate) fn in_builder(insecure: bool, ca_certificates: Option<PathBuf>) -> Self {
+        Self {
+            insecure,
+            ca_certs: ca_certificates.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// Reads the certificates.
     pub(crate) fn client_options(&self) -> Result<ClientOptions, CliError> {
         let defaults = ClientOptions::default();

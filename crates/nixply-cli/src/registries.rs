@@ -9,6 +9,7 @@ use nixply_oci::{ImageReference, Platform};
 use nixply_registry::{
     Client, ClientOptions, ConfiguredKeychain, Credentials, Keychain, RegistryError, RegistryImage,
 };
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How registries are reached, and who one is to them.
@@ -31,6 +32,14 @@ pub(crate) struct Registries {
 }
 
 impl RegistryOptions {
+    /// Those of a derivation, which has no command line.
+    pub(crate) fn in_builder(insecure: bool, ca_certificates: Option<PathBuf>) -> Self {
+        Self {
+            network: NetworkOptions::in_builder(insecure, ca_certificates),
+            ..Self::default()
+        }
+    }
+
     /// Prepares for the images of a command line, most important first. A user name and password that are given are for
     /// the registry of the first that is in one.
     ///

@@ -53,6 +53,7 @@ fn plan(closure: &str, owner: Option<NixOwner>) -> Plan {
         permissions: BTreeMap::new(),
         layer_tars: Vec::new(),
         nix_database: owner,
+        base: None,
         name: None,
         tag: None,
         created: None,
@@ -64,7 +65,7 @@ fn plan(closure: &str, owner: Option<NixOwner>) -> Plan {
 
 fn database_files(plan: &Plan) -> Vec<RootFile> {
     let specs = plan.layer_specs().unwrap();
-    let LayerContents::Root { files } = &specs.last().unwrap().contents else {
+    let LayerContents::Root { files } = &specs.last().unwrap().as_ref().unwrap().contents else {
         panic!("the database is no root layer");
     };
     files.clone()

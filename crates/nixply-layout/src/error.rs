@@ -1,7 +1,8 @@
 //! Everything that can go wrong between an image and a disk.
 
 use nixply_oci::{
-    CanonicalJsonError, Digest, ImageError, LayerDigest, LayerError, MediaType, ReferenceError,
+    CanonicalJsonError, DiffId, Digest, ImageError, LayerDigest, LayerError, MediaType,
+    ReferenceError,
 };
 use std::io;
 use std::path::PathBuf;
@@ -64,6 +65,24 @@ pub enum LayoutError {
         title: String,
         /// What the layer says it is.
         media_type: MediaType,
+    },
+    /// A layer of an image elsewhere cannot be read.
+    #[error("cannot read layer {layer_idx}")]
+    PulledLayer {
+        /// Counted from the bottom, from 0.
+        layer_idx: usize,
+        /// What its place said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A layer of an image elsewhere is not what the config says.
+    #[error("layer {layer_idx} is not what the config says: expected {expected}, found {found}")]
+    PulledDiffId {
+        /// Counted from the bottom, from 0.
+        layer_idx: usize,
+        /// The diff ID of the config.
+        expected: DiffId,
+        /// The diff ID that was found.
+        found: DiffId,
     },
     /// The config or the manifest could not be made.
     #[error(transparent)]

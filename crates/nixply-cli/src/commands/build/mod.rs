@@ -9,6 +9,7 @@ mod manifest;
 mod oci_layout;
 mod plan;
 mod program;
+mod pull;
 mod spec;
 
 use crate::environment;
@@ -45,6 +46,7 @@ pub(crate) fn run(_: &Args) -> Result<(), CliError> {
         "oci-layout" => oci_layout::run(&derivation.request()?, &derivation),
         "manifest" => manifest::run(&derivation.request()?, &derivation),
         "program" => program::run(&derivation.request()?, &derivation),
+        "pull" => pull::run(&derivation.request()?, &derivation),
         unknown => Err(CliError::new(
             ExitStatus::Input,
             format!("this nixply makes no output `{unknown}`"),
