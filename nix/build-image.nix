@@ -2,7 +2,7 @@
 # paths; the programs that push and load it, the archive and the other forms are attributes, each a derivation of its own.
 #
 # docs/nix.md describes every argument; a test compares the table below with it.
-{ check, derivations, platforms, platform }:
+{ check, derivations, platforms, platform, scripts }:
 let
   inherit (check) string int bool attrs json storePath enum nullOr either listOf attrsOf record matching;
   inherit (import ./root-type.nix check) root perms;
@@ -42,7 +42,13 @@ let
     volatile = passed "volatile" (listOf storePath) // { default = [ ]; };
     catalog = passed "catalog" storePath;
     prior = passed "prior" storePath;
-    layerFormat = passed "layer_format" (enum [ "nixply" "dockertools" ]);
+    layerFormat = passed "layer_format" (either builtins.isString (enum [ "nixply" "dockertools" ])
+      (record { name = enum [ "dockertools" ]; mtimeSecs = int; uid = int; gid = int; uname = string; gname = string; }));
+    includeStorePaths = optional bool // { default = true; };
+
+    extraCommands = optional string // { default = ""; };
+    fakeRootCommands = optional string // { default = ""; };
+    enableFakechroot = optional bool // { default = false; };
     compression = passed "compression" string;
 
     meta = optional attrs // { default = { }; };
@@ -68,7 +74,18 @@ in
 
   __functor = _: given:
     let
-      args = check.arguments function table given;
+      checked = check.arguments function table given;
+      # What scripts do to the contents is a tar, and then the contents are in there.
+      hasScripts = checked.extraCommands != "" || checked.fakeRootCommands != "";
+      ofScripts = scripts function {
+        baseName = baseNameOf checked.name;
+        inherit (checked) contents extraCommands fakeRootCommands enableFakechroot;
+      };
+      args = checked // (if !hasScripts then { } else {
+        contents = [ ];
+        onCollision = null;
+        layerTars = checked.layerTars ++ [ "${ofScripts}/layer.tar" ];
+      });
       image = {
         schema = "nixply.image/1";
         platform = platformOf args;
@@ -79,6 +96,7 @@ in
       baseName = baseNameOf args.name;
       plan = derivations.mkPlan {
         name = "${baseName}-plan.json";
+        inherit (args) includeStorePaths;
         spec = derivations.mkSpec { name = "${baseName}-spec.json"; inherit image; };
       };
 

@@ -18,8 +18,10 @@ let
   # What the images run on, unless they say otherwise.
   imagePlatform = platforms.ofSystem (if pkgs == null then system else pkgs.stdenv.hostPlatform.system);
 
+  scripts = import ./scripts.nix { inherit pkgs; };
+
   buildImage = import ./build-image.nix {
-    inherit check derivations platforms;
+    inherit check derivations platforms scripts;
     platform = imagePlatform;
   };
 
@@ -28,4 +30,5 @@ let
 in
 {
   lib = { inherit buildImage pullImage base; };
+  dockerTools = import ./docker-tools.nix { inherit check derivations buildImage pullImage scripts pkgs; };
 }

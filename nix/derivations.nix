@@ -39,10 +39,10 @@ in
   };
 
   # The plan of an image (`nixply.plan/1`).
-  mkPlan = { name, spec }: build {
+  mkPlan = { name, spec, includeStorePaths ? true }: build {
     inherit name;
     output = "plan";
-    request = { spec = "${spec}"; };
+    request = { spec = "${spec}"; } // (if includeStorePaths then { } else { include_store_paths = false; });
     attributes = quick // { exportReferencesGraph.closure = [ "${spec}" ]; };
   };
 
@@ -84,4 +84,18 @@ in
     };
     attributes = quick;
   } // { meta = { mainProgram = name; inherit description; }; };
+
+  # A program that is the output itself: a command of nixply with its first words, to which the caller's are added.
+  mkExecutable = { name, command }: build {
+    inherit name;
+    output = "program";
+    request = {
+      interpreter = "${tool}/bin/nixply";
+      program = {
+        schema = "nixply.program/1";
+        inherit command;
+      };
+    };
+    attributes = quick;
+  };
 }

@@ -67,6 +67,8 @@ enum Command {
     Bench(commands::bench::Args),
     Build(commands::build::Args),
     #[command(hide = true)]
+    Stream(commands::stream::Args),
+    #[command(hide = true)]
     Program(commands::program::Args),
 }
 
@@ -100,6 +102,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Logout(args) => commands::logout::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Build(args) => commands::build::run(&args),
+        Command::Stream(args) => commands::stream::run(&args),
         Command::Program(args) => {
             return match Cli::try_parse_from(commands::program::command_line(&args)?) {
                 Ok(cli) => run(cli.command),

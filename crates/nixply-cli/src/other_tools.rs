@@ -1,11 +1,17 @@
 //! Files of other image tools that decide an image: dockerTools' `conf.json` and stream
 //! scripts, nix2container's `image.json`.
 
+use crate::base::{self, BaseRequest};
 use crate::error::{CliError, ExitStatus};
 use crate::input::read_file;
+use crate::registries::RegistryOptions;
 use crate::{environment, nix, options, text};
-use nixply_image::{ConfTimes, DockerToolsConf, Nix2containerImage, Plan, conf_of_stream_script};
+use nixply_image::{
+    BaseImage, ConfTimes, DockerToolsConf, LayerFormatRecord, Nix2containerImage, Plan,
+    conf_of_stream_script,
+};
 use nixply_layer::{Compression, DockerToolsHeader};
+use std::path::Path;
 
 /// True where bytes are such a file.
 pub(crate) fn is_known(bytes: &[u8]) -> bool {
@@ -34,15 +40,7 @@ fn conf_plan(bytes: &[u8], name: &str) -> Result<Plan, CliError> {
         CliError::context(ExitStatus::Input, format!("cannot use `{name}`"), error)
     };
     let conf = DockerToolsConf::from_json(bytes).map_err(|error| input(&error))?;
-    if let Some(base) = &conf.from_image {
-        return Err(CliError::new(
-            ExitStatus::Input,
-            format!(
-                "`{name}` has the base image `{}`: base images of dockerTools cannot be read yet",
-                base.display()
-            ),
-        ));
-    }
+    let base = conf.from_image.as_deref().map(read_base).transpose()?;
     let times = times(&conf).map_err(|problem| {
         CliError::new(ExitStatus::Input, format!("cannot use `{name}`: {problem}"))
     })?;
@@ -52,8 +50,22 @@ fn conf_plan(bytes: &[u8], name: &str) -> Result<Plan, CliError> {
     } else {
         Some(nix::closure_of(&paths)?)
     };
-    conf.plan(closure.as_ref(), times, Compression::default())
+    conf.plan(closure.as_ref(), base, times, Compression::default())
         .map_err(|error| input(&error))
+}
+
+/// Reads the docker archive that dockerTools takes as a base. Nothing is put where its links lead: dockerTools does not
+/// look, and the layers are decided.
+fn read_base(archive: &Path) -> Result<BaseImage, CliError> {
+    let registries = RegistryOptions::default().registries(&[])?;
+    let request = BaseRequest {
+        platform: None,
+        compression: Compression::default(),
+        layer_format: LayerFormatRecord::dockertools(),
+        needs_tree: false,
+        registries: &registries,
+    };
+    base::read(&archive.to_string_lossy(), &request)
 }
 
 fn nix2container_plan(bytes: &[u8], name: &str) -> Result<Plan, CliError> {

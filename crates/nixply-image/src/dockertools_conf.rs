@@ -4,7 +4,9 @@
 //! its store paths, which stand in layer keys, have to be asked for. `docs/migrating-from-dockertools.md` says what is
 //! the same as in the image that the script makes.
 
-use crate::{LayerFormatRecord, PackerRecord, Plan, PlannedLayer, PlannedPath};
+use crate::{
+    BaseImage, LayerFormatRecord, PackerRecord, Plan, PlannedLayer, PlannedPath, inherit_env,
+};
 use nixply_layer::{Compression, DockerToolsHeader, FinishedTar, LayerContents, StorePathContent};
 use nixply_oci::{DiffId, Platform, RuntimeConfig};
 use nixply_store::{Closure, StoreDir, StorePath};
@@ -145,13 +147,15 @@ impl DockerToolsConf {
 
     /// The plan that the file is: its layers in its order, its bytes, its config.
     ///
-    /// `closure` says what the store paths hold; none is needed where the image has no store path.
+    /// `closure` says what the store paths hold; none is needed where the image has no store path. `base` is what was read
+    /// of [`Self::from_image`].
     ///
     /// # Errors
     /// [`ConfError`], naming the field or path that is wrong.
     pub fn plan(
         &self,
         closure: Option<&Closure>,
+        base: Option<BaseImage>,
         times: ConfTimes,
         compression: Compression,
     ) -> Result<Plan, ConfError> {
@@ -159,10 +163,15 @@ impl DockerToolsConf {
             os: self.os.clone(),
             ..Platform::linux(&self.architecture)
         };
+        let mut config = self.config.clone().unwrap_or_default();
+        if let Some(base) = &base {
+            config = inherit_env(&base.config, config);
+        }
+        let base_layers = base.as_ref().map_or(0, |base| base.layers.len());
         let packer = PackerRecord {
             name: PACKER_NAME.to_owned(),
             version: 1,
-            max_layers: self.store_layers.len() + 1,
+            max_layers: base_layers + self.store_layers.len() + 1,
             catalog: None,
             level: None,
             unknown_paths: None,
@@ -175,6 +184,15 @@ impl DockerToolsConf {
             uname: self.uname.clone(),
             gname: self.gname.clone(),
         });
+        if let Some(mut base) = base {
+            for layer in &mut base.layers {
+                // The script writes a store path again that the base holds; here, too, the conf decides.
+                if let PlannedLayer::Base(layer) = layer {
+                    layer.paths.clear();
+                }
+            }
+            plan.put_on(base);
+        }
         let mut seen = std::collections::BTreeSet::new();
         for paths in &self.store_layers {
             let layer = self.store_layer(&plan, paths, closure)?;
@@ -190,7 +208,7 @@ impl DockerToolsConf {
             plan.name = Some(name.to_owned());
             plan.tag = Some(tag.to_owned());
         }
-        plan.config = self.config.clone().unwrap_or_default();
+        plan.config = config;
         plan.created = Some(times.created);
         Ok(plan)
     }

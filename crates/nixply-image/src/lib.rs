@@ -22,6 +22,7 @@ mod base;
 mod compare;
 mod contents;
 mod dockertools_conf;
+mod dockertools_order;
 mod explain;
 mod finish;
 mod inherit;
@@ -51,6 +52,7 @@ pub use compare::{
 };
 pub use contents::{HeldPath, ImageContents, LayerHolds, LayerOutline, SizeMeasure};
 pub use dockertools_conf::{ConfError, ConfTimes, DockerToolsConf, conf_of_stream_script};
+pub use dockertools_order::{DockertoolsOrderError, in_dockertools_order, wants_dockertools_order};
 pub use explain::{
     ImageGraph, LayerExplanation, LayerWhy, MIN_HASH_DIGITS, PathQuery, Users, explain_layers,
     find_path,

@@ -16,4 +16,5 @@ pub(crate) mod logout;
 pub(crate) mod plan;
 pub(crate) mod program;
 pub(crate) mod push;
+pub(crate) mod stream;
 pub(crate) mod verify;

@@ -6,9 +6,13 @@ use crate::image::{self, Request as ImageRequest};
 use crate::input::read_file;
 use crate::options::{ImageOptions, StoreOptions};
 use crate::registries::RegistryOptions;
-use nixply_image::{ImageSpec, image_paths};
+use nixply_image::{
+    ImageSpec, ReferencesError, image_paths, in_dockertools_order, wants_dockertools_order,
+};
 use nixply_layer::Compression;
+use nixply_store::{Closure, StorePath};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// What the output wants to know.
@@ -16,6 +20,13 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
     spec: PathBuf,
+    /// Whether store paths are in the image; dockerTools has images without.
+    #[serde(default = "yes")]
+    include_store_paths: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliError> {
@@ -27,7 +38,9 @@ pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliE
     let spec = ImageSpec::from_json(&bytes).map_err(|error| cannot_use(&error))?;
     let exported = derivation.closure()?;
     let paths = image_paths(&bytes, &exported).map_err(|error| cannot_use(&error))?;
+    let order = wants_dockertools_order(&spec).then(|| exact_order(&bytes, &exported));
     let closure = match paths.as_slice() {
+        _ if !request.include_store_paths => None,
         [] => None,
         paths => Some(
             exported
@@ -37,7 +50,7 @@ pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliE
     };
     let registries = RegistryOptions::default().registries(&[])?;
     let base = request.spec.parent().unwrap_or(Path::new("/"));
-    let plan = image::plan_spec(
+    let mut plan = image::plan_spec(
         closure,
         spec,
         base,
@@ -51,9 +64,31 @@ pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliE
         },
     )?
     .0;
+    if let Some(order) = order {
+        let (in_config, tars) = order.map_err(|error| cannot_use(&error))?;
+        let spec_path = exported.store_dir().parse(&name).ok();
+        if let Some(spec_path) = spec_path {
+            plan = in_dockertools_order(plan, &exported, &spec_path, &in_config, &tars)
+                .map_err(|error| cannot_use(&error))?;
+        }
+    }
     image::warn_of_many_layers(&plan);
     let json = plan
         .to_json()
         .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
     derivation.write(json.as_bytes())
+}
+
+/// The store paths that the config of a specification names, and those that hold its layer tars: the two nodes by which
+/// dockerTools reaches an image's store paths.
+fn exact_order(
+    spec: &[u8],
+    exported: &Closure,
+) -> Result<(Vec<StorePath>, Vec<StorePath>), ReferencesError> {
+    let spec: Value = serde_json::from_slice(spec).map_err(ReferencesError::Json)?;
+    let search = |field: &str| {
+        let part = json!({ "config": spec[field] });
+        image_paths(part.to_string().as_bytes(), exported)
+    };
+    Ok((search("config")?, search("layer_tars")?))
 }

@@ -19,8 +19,9 @@ const FIRST_LINE_MAX_BYTES: usize = 127;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
-    /// The program's file name.
-    name: String,
+    /// The program's file name in `bin`; the output is the program itself where there is none.
+    #[serde(default)]
+    name: Option<String>,
     /// The absolute path of `nixply`.
     interpreter: PathBuf,
     program: Program,
@@ -36,10 +37,15 @@ pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliE
             .hint("give the package of nixply a shorter name"));
     }
     let json = request.program.to_json()?;
-    let bin = derivation.out.join("bin");
-    let file = bin.join(&request.name);
-    fs::create_dir_all(&bin)
-        .and_then(|()| fs::write(&file, format!("{first_line}\n{json}\n")))
+    let file = match &request.name {
+        Some(name) => derivation.out.join("bin").join(name),
+        None => derivation.out.clone(),
+    };
+    let made = match &request.name {
+        Some(_) => fs::create_dir_all(derivation.out.join("bin")),
+        None => Ok(()),
+    };
+    made.and_then(|()| fs::write(&file, format!("{first_line}\n{json}\n")))
         .and_then(|()| fs::set_permissions(&file, Permissions::from_mode(0o755)))
         .map_err(|error| derivation.cannot_write(&error))
 }
