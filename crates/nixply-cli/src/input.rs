@@ -124,16 +124,35 @@ fn read_regular_file(image: &str, path: &Path) -> Result<Option<Input>, CliError
     read_bytes(&bytes, image, path.parent().unwrap_or(Path::new("/"))).map(Some)
 }
 
-/// The closure of a specification: its file, or what Nix says of its store paths; none where it names neither.
+/// The closure of a specification: its file, or what Nix says of its store paths and contents; none where it names neither.
 pub(crate) fn spec_closure(spec: &ImageSpec, base: &Path) -> Result<Option<Closure>, CliError> {
     match &spec.closure {
         Some(file) => {
             let path = base.join(file);
             closure_from(&read_file(&path)?, &path.display().to_string()).map(Some)
         }
-        None if spec.store_paths.is_empty() => Ok(None),
-        None => nix::closure_of(&spec.store_paths).map(Some),
+        None => {
+            let paths = paths_for_nix(spec);
+            if paths.is_empty() {
+                return Ok(None);
+            }
+            nix::closure_of(&paths).map(Some)
+        }
     }
+}
+
+/// The store paths and installables that Nix is asked for: those of the specification, and those that its root leads to.
+fn paths_for_nix(spec: &ImageSpec) -> Vec<String> {
+    let mut paths = spec.store_paths.clone();
+    for path in spec.named_paths() {
+        if let Some(store_path) = store_path_of(Path::new(path))
+            && !paths.contains(&store_path)
+            && !paths.iter().any(|named| named == path)
+        {
+            paths.push(store_path);
+        }
+    }
+    paths
 }
 
 /// The place of an image that exists already, where `IMAGE` is one.

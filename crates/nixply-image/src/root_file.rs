@@ -191,11 +191,21 @@ impl RootFileSpec {
     #[must_use]
     pub fn directory(path: String, mode: &str, uid: u64, gid: u64) -> Self {
         Self {
-            path,
-            kind: RootFileType::Directory,
             mode: Some(mode.to_owned()),
             uid,
             gid,
+            ..Self::new(path, RootFileType::Directory)
+        }
+    }
+
+    /// An entry of root's that says nothing else yet.
+    pub(crate) fn new(path: String, kind: RootFileType) -> Self {
+        Self {
+            path,
+            kind,
+            mode: None,
+            uid: 0,
+            gid: 0,
             content: None,
             source: None,
             sha256: None,
@@ -203,6 +213,22 @@ impl RootFileSpec {
             capabilities: None,
             target: None,
             unknown: BTreeMap::new(),
+        }
+    }
+
+    /// A symbolic link.
+    pub(crate) fn symlink(path: String, target: String) -> Self {
+        Self {
+            target: Some(target),
+            ..Self::new(path, RootFileType::Symlink)
+        }
+    }
+
+    /// A file of root's that everybody may read.
+    pub(crate) fn text(path: &str, content: String) -> Self {
+        Self {
+            content: Some(content),
+            ..Self::new(path.to_owned(), RootFileType::File)
         }
     }
 

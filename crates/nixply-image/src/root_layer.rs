@@ -1,17 +1,27 @@
-//! All that stands outside the store, from everything in a specification that says so: files, and the trees of contents.
+//! All that stands outside the store, from everything in a specification that says so: `root`, `files`, `contents`, `perms`.
 
-use crate::linking::{LinkKind, LinkTree, link_contents};
+mod error;
+mod homes;
+#[cfg(test)]
+mod tests;
+
+pub use error::RootError;
+
+use crate::linking::{LinkKind, LinkTree, StoreView, link_contents};
+use crate::permissions::{Rules, apply_to_contents, apply_to_store};
+use crate::root::{Lowered, lower};
 use crate::root_file::resolve_root_files;
-use crate::{ImageSpec, LinkError, LinkedContent, RootFileError, RootFileSpec, RootFileType};
+use crate::{ImageSpec, LinkedContent, RootFileSpec, RootFileType};
+use homes::give_homes_to_users;
 use nixply_layer::{EntryPermissions, StoreRoot};
 use nixply_store::{Closure, StorePath};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What stands outside the store, resolved: what a plan needs of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ComposedRoot {
-    /// Files, directories and links that were asked for one by one.
+    /// Files, directories and links that stand for themselves.
     pub files: Vec<RootFileSpec>,
     /// Links into store paths.
     pub contents: Vec<LinkedContent>,
@@ -19,72 +29,88 @@ pub struct ComposedRoot {
     pub permissions: BTreeMap<StorePath, Vec<EntryPermissions>>,
 }
 
-/// Why the root of an image cannot be put together.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RootError {
-    /// A root file cannot be part of an image.
-    #[error(transparent)]
-    RootFile(#[from] RootFileError),
-    /// The contents cannot be linked.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    /// A file would have to stand below something that a content has as a link.
-    #[error(
-        "root file `{path}` lies below `/{above}`, which is no directory in the image: it is a link, from `{source_path}`"
-    )]
-    BelowLink {
-        /// The root file.
-        path: String,
-        /// The part of its path that is a link.
-        above: String,
-        /// Where the link comes from.
-        source_path: String,
-    },
-    /// A file stands where a content has a directory with something in it.
-    #[error("root file `{path}` would hide what `{source_path}` has below it")]
-    Hides {
-        /// The root file.
-        path: String,
-        /// The directory in the content.
-        source_path: String,
-    },
-}
-
-impl RootError {
-    /// One thing to do about it, where there is one.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Link(error) => error.hint(),
-            Self::BelowLink { above, .. } => Some(format!(
-                "name the place that `/{above}` leads to, or make `/{above}` a directory with `\"type\": \"directory\"`"
-            )),
-            _ => None,
-        }
-    }
-}
-
 /// Puts together what stands outside the store. Relative sources are taken from `base`, store paths are read through `store`.
 ///
-/// What is asked for by name wins over what contents have.
+/// What is asked for by its path wins over what contents have, and over what follows from users and the like. Without a closure
+/// nothing is said about what the image has, so nothing is checked against it.
+///
+/// # Errors
+/// [`RootError`], each with what it is about and most with a hint.
 pub fn compose_root(
     spec: &ImageSpec,
     base: &Path,
     closure: Option<&Closure>,
     store: &StoreRoot,
 ) -> Result<ComposedRoot, RootError> {
-    let files = resolve_root_files(&spec.files, base, store)?;
-    let is_in_image = |path: &StorePath| closure.is_some_and(|c| c.find(path).is_some());
+    let lowered = match &spec.root {
+        Some(root) => lower(root)?,
+        None => Lowered::default(),
+    };
+    let is_in_image = |path: &StorePath| closure.is_none_or(|closure| closure.find(path).is_some());
+    for file in lowered.explicit.iter().chain(&lowered.derived) {
+        check_target(file, store, is_in_image)?;
+    }
+    let accounts = lowered.accounts;
+    let mut files = resolve_root_files(&spec.files, base, store)?;
+    files.extend(resolve_root_files(&lowered.explicit, base, store)?);
+    let by_path: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    let derived: Vec<RootFileSpec> = lowered
+        .derived
+        .into_iter()
+        .filter(|file| !by_path.contains(file.path.as_str()))
+        .collect();
+    files.extend(derived);
+
     let mut tree = link_contents(&spec.contents, spec.on_collision, store, is_in_image)?;
     for file in &files {
         make_way(&mut tree, file)?;
     }
+    let mut rules = Rules::new(&spec.perms, &accounts, store.store_dir())?;
+    let own = apply_to_contents(&mut rules, &mut tree, store)?;
+    files.extend(resolve_root_files(&own, base, store)?);
+    let view = StoreView::new(store);
+    let contents = tree
+        .contents
+        .iter()
+        .map(|content| view.store_path_of(content))
+        .collect::<Result<BTreeSet<_>, _>>()?;
+    let permissions = apply_to_store(&mut rules, closure, &contents, store)?;
+    rules.check_all_matched()?;
+    give_homes_to_users(&mut files, &mut tree, accounts.users());
     Ok(ComposedRoot {
         files,
         contents: tree.records(),
-        permissions: BTreeMap::new(),
+        permissions,
     })
+}
+
+/// Checks that a link into the store leads to something that the image has.
+fn check_target(
+    file: &RootFileSpec,
+    store: &StoreRoot,
+    is_in_image: impl Fn(&StorePath) -> bool,
+) -> Result<(), RootError> {
+    let view = StoreView::new(store);
+    let Some(target) = file.target.as_ref() else {
+        return Ok(());
+    };
+    let Ok(path) = view.store_path_of(target) else {
+        return Ok(());
+    };
+    if !is_in_image(&path) {
+        return Err(RootError::TargetNotInImage {
+            path: file.path.clone(),
+            target: target.clone(),
+        });
+    }
+    // Planning need not have the store path here.
+    if store.locate(&path).symlink_metadata().is_ok() && !view.exists(target) {
+        return Err(RootError::NoTarget {
+            path: file.path.clone(),
+            target: target.clone(),
+        });
+    }
+    Ok(())
 }
 
 /// Takes out of the tree what stands where a file shall stand.

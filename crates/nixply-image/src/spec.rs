@@ -1,6 +1,8 @@
 //! The image specification: what a user asks for, as a JSON file (`docs/image.schema.json`).
 
-use crate::{BaseLock, LayerFormatRecord, NixDatabaseSpec, OnCollision, RootFileSpec};
+use crate::{
+    BaseLock, LayerFormatRecord, NixDatabaseSpec, OnCollision, PermsRule, RootFileSpec, RootSpec,
+};
 use nixply_oci::{Platform, RuntimeConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -78,6 +80,12 @@ pub struct ImageSpec {
     /// What happens where two of them have different things at one place.
     #[serde(default)]
     pub on_collision: OnCollision,
+    /// Users, files and the usual places of a Linux system.
+    #[serde(default)]
+    pub root: Option<RootSpec>,
+    /// Owners and modes of entries of store paths and contents.
+    #[serde(default)]
+    pub perms: Vec<PermsRule>,
     /// Finished uncompressed tars, files relative to the specification: one layer each, above all others, the first one
     /// lowest.
     #[serde(default)]
@@ -173,10 +181,27 @@ impl ImageSpec {
             files: Vec::new(),
             contents: Vec::new(),
             on_collision: OnCollision::default(),
+            root: None,
+            perms: Vec::new(),
             layer_tars: Vec::new(),
             nix_database: None,
             layer_format: None,
         }
+    }
+
+    /// The absolute paths that a closure must have, where the specification names none: its store paths, its contents, and where
+    /// the links of its root lead. Texts are not searched.
+    #[must_use]
+    pub fn named_paths(&self) -> Vec<&str> {
+        let mut paths: Vec<&str> = self.store_paths.iter().map(String::as_str).collect();
+        paths.extend(self.contents.iter().map(String::as_str));
+        if let Some(root) = &self.root {
+            let programs = [&root.shell, &root.env, &root.ca_certificates];
+            let shells = root.users.iter().flatten().map(|(_, user)| &user.shell);
+            paths.extend(programs.into_iter().chain(shells).flatten().map(String::as_str));
+            paths.extend(root.links.values().map(String::as_str));
+        }
+        paths
     }
 
     /// Reads a specification; unknown fields are errors, since a misspelt option must not pass silently.
@@ -249,6 +274,17 @@ mod tests {
             let source = std::error::Error::source(&error).unwrap().to_string();
             assert!(source.starts_with(problem), "{source}");
         }
+    }
+
+    #[test]
+    fn the_paths_that_a_closure_must_have() {
+        let spec = ImageSpec::from_json(
+            br#"{"schema":"nixply.image/1","store_paths":["/s"],"contents":["/c"],"root":{"shell":"/sh","env":"/e",
+                "ca_certificates":"/ca","links":{"/l":"/t"},"users":{"a":{"uid":1,"shell":"/u"},"b":{"uid":2}},
+                "files":{"/f":{"text":"/not/searched"}}}}"#,
+        )
+        .unwrap();
+        assert_eq!(spec.named_paths(), ["/s", "/c", "/sh", "/e", "/ca", "/u", "/t"]);
     }
 
     #[test]

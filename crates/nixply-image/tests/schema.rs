@@ -5,7 +5,9 @@
     reason = "a test stops where something is not as expected"
 )]
 
-use nixply_image::{ImageSpec, RootFileSpec};
+use nixply_image::{
+    DirectorySpec, FileSpec, GroupSpec, ImageSpec, PermsRule, RootFileSpec, RootSpec, UserSpec,
+};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::error::Error as _;
@@ -60,4 +62,29 @@ fn the_packers_of_the_schema_are_the_packers() {
         nixply_pack::Packer::ALL.len() + 1,
         "all of them, and `auto`"
     );
+}
+
+/// The fields that a type takes: one that it does not know makes it list them.
+fn fields_of<T: serde::de::DeserializeOwned + std::fmt::Debug>() -> BTreeSet<String> {
+    fields(
+        &serde_json::from_str::<T>(r#"{"?":0}"#)
+            .unwrap_err()
+            .to_string(),
+    )
+}
+
+#[test]
+fn the_parts_of_root_have_the_schemas_fields() {
+    let defined = |name: &str| keys(&schema()["$defs"][name]["properties"]);
+    assert_eq!(fields_of::<RootSpec>(), defined("root"));
+    assert_eq!(fields_of::<UserSpec>(), defined("user"));
+    assert_eq!(fields_of::<FileSpec>(), defined("named_file"));
+    assert_eq!(fields_of::<DirectorySpec>(), defined("named_directory"));
+    assert_eq!(fields_of::<PermsRule>(), defined("perms_rule"));
+    // Of two fields serde says "expected `a` or `b`".
+    assert_eq!(
+        defined("group"),
+        BTreeSet::from(["gid".to_owned(), "members".to_owned()])
+    );
+    serde_json::from_str::<GroupSpec>(r#"{"gid":1,"members":[]}"#).unwrap();
 }

@@ -24,10 +24,12 @@
 
 mod error;
 mod merge;
+#[cfg(test)]
+mod properties;
 mod record;
 mod store_view;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::LinkError;
 pub use record::LinkedContent;
@@ -37,7 +39,7 @@ use nixply_layer::StoreRoot;
 use nixply_store::StorePath;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use store_view::StoreView;
+pub(crate) use store_view::{StoreView, list};
 
 /// What happens where two contents have different things at one place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

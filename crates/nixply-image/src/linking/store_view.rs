@@ -12,13 +12,13 @@ const MAX_LINKS: usize = 40;
 
 /// A place in the store: its name in the image, and where it lies on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) logical: String,
-    pub(super) physical: PathBuf,
+pub(crate) struct Place {
+    pub(crate) logical: String,
+    pub(crate) physical: PathBuf,
 }
 
 impl Place {
-    pub(super) fn child(&self, name: &str) -> Self {
+    pub(crate) fn child(&self, name: &str) -> Self {
         Self {
             logical: format!("{}/{name}", self.logical),
             physical: self.physical.join(name),
@@ -28,22 +28,22 @@ impl Place {
 
 /// One entry of a directory.
 #[derive(Debug, Clone)]
-pub(super) struct Child {
-    pub(super) name: String,
-    pub(super) file_type: FileType,
+pub(crate) struct Child {
+    pub(crate) name: String,
+    pub(crate) file_type: FileType,
 }
 
-pub(super) struct StoreView<'a> {
+pub(crate) struct StoreView<'a> {
     store: &'a StoreRoot,
 }
 
 impl<'a> StoreView<'a> {
-    pub(super) fn new(store: &'a StoreRoot) -> Self {
+    pub(crate) fn new(store: &'a StoreRoot) -> Self {
         Self { store }
     }
 
     /// The store path that an absolute path is or lies in.
-    pub(super) fn store_path_of(&self, content: &str) -> Result<StorePath, LinkError> {
+    pub(crate) fn store_path_of(&self, content: &str) -> Result<StorePath, LinkError> {
         let dir = self.store.store_dir();
         let rest = content
             .strip_prefix(dir.as_str())
@@ -61,7 +61,7 @@ impl<'a> StoreView<'a> {
     }
 
     /// The directory that a content is, links followed; named as it was given.
-    pub(super) fn content_directory(&self, content: &str) -> Result<Place, LinkError> {
+    pub(crate) fn content_directory(&self, content: &str) -> Result<Place, LinkError> {
         let missing = |physical| LinkError::Missing {
             content: content.to_owned(),
             physical,
@@ -85,8 +85,13 @@ impl<'a> StoreView<'a> {
         })
     }
 
+    /// Whether a path in the store leads to something, maybe by links.
+    pub(crate) fn exists(&self, logical: &str) -> bool {
+        self.resolve(logical).is_ok_and(|found| found.is_some())
+    }
+
     /// Follows links to what a path in the store leads to; `None` where that is not in the store, or is not there.
-    pub(super) fn resolve(&self, logical: &str) -> Result<Option<(Place, FileType)>, LinkError> {
+    pub(crate) fn resolve(&self, logical: &str) -> Result<Option<(Place, FileType)>, LinkError> {
         let store_dir = self.store.store_dir().as_str();
         let mut todo: Vec<String> = components(logical).rev().collect();
         let mut place = String::new();
@@ -167,7 +172,7 @@ fn components(path: &str) -> impl DoubleEndedIterator<Item = String> + '_ {
 }
 
 /// A link's target, as it is written.
-pub(super) fn read_link(physical: &Path) -> Result<String, LinkError> {
+pub(crate) fn read_link(physical: &Path) -> Result<String, LinkError> {
     let target = fs::read_link(physical).map_err(read_error(physical))?;
     target
         .into_os_string()
@@ -178,7 +183,7 @@ pub(super) fn read_link(physical: &Path) -> Result<String, LinkError> {
 }
 
 /// The entries of a directory, in no order.
-pub(super) fn list(directory: &Path) -> Result<Vec<Child>, LinkError> {
+pub(crate) fn list(directory: &Path) -> Result<Vec<Child>, LinkError> {
     let mut children = Vec::new();
     for found in fs::read_dir(directory).map_err(read_error(directory))? {
         let found = found.map_err(read_error(directory))?;
@@ -196,7 +201,7 @@ pub(super) fn list(directory: &Path) -> Result<Vec<Child>, LinkError> {
     Ok(children)
 }
 
-pub(super) fn read_error(physical: &Path) -> impl Fn(io::Error) -> LinkError + '_ {
+pub(crate) fn read_error(physical: &Path) -> impl Fn(io::Error) -> LinkError + '_ {
     move |source| LinkError::Read {
         physical: physical.to_owned(),
         source,

@@ -1,27 +1,27 @@
 use super::*;
 use nixply_layer::{RootFile, RootFileKind};
-use nixply_store::StoreDir;
+use nixply_store::{Closure, NarHash, PathInfo, StoreDir};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-const A: &str = "/nix/store/11111111111111111111111111111111-a";
-const B: &str = "/nix/store/22222222222222222222222222222222-b";
-const C: &str = "/nix/store/33333333333333333333333333333333-c";
+pub(crate) const A: &str = "/nix/store/11111111111111111111111111111111-a";
+pub(crate) const B: &str = "/nix/store/22222222222222222222222222222222-b";
+pub(crate) const C: &str = "/nix/store/33333333333333333333333333333333-c";
 
 /// A store that lies elsewhere.
-struct Store {
+pub(crate) struct Store {
     dir: tempfile::TempDir,
 }
 
 impl Store {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn root(&self) -> StoreRoot {
+    pub(crate) fn root(&self) -> StoreRoot {
         StoreRoot::new(StoreDir::default(), self.dir.path().to_owned())
     }
 
@@ -35,29 +35,33 @@ impl Store {
         physical
     }
 
-    fn file(&self, logical: &str, contents: &str) -> &Self {
+    pub(crate) fn file(&self, logical: &str, contents: &str) -> &Self {
         fs::write(self.parent(logical), contents).unwrap();
         self
     }
 
-    fn program(&self, logical: &str, contents: &str) -> &Self {
+    pub(crate) fn program(&self, logical: &str, contents: &str) -> &Self {
         self.file(logical, contents);
         let executable = fs::Permissions::from_mode(0o755);
         fs::set_permissions(self.physical(logical), executable).unwrap();
         self
     }
 
-    fn link(&self, logical: &str, target: &str) -> &Self {
+    pub(crate) fn link(&self, logical: &str, target: &str) -> &Self {
         symlink(target, self.parent(logical)).unwrap();
         self
     }
 
-    fn directory(&self, logical: &str) -> &Self {
+    pub(crate) fn directory(&self, logical: &str) -> &Self {
         fs::create_dir_all(self.physical(logical)).unwrap();
         self
     }
 
-    fn tree(&self, contents: &[&str], on_collision: OnCollision) -> Result<LinkTree, LinkError> {
+    pub(super) fn tree(
+        &self,
+        contents: &[&str],
+        on_collision: OnCollision,
+    ) -> Result<LinkTree, LinkError> {
         let contents: Vec<String> = contents.iter().map(|path| (*path).to_owned()).collect();
         link_contents(&contents, on_collision, &self.root(), |_| true)
     }
@@ -73,7 +77,24 @@ impl Store {
     }
 }
 
-fn lines(tree: &LinkTree) -> Vec<String> {
+/// A closure of paths that do not use each other.
+pub(crate) fn closure(paths: &[&str]) -> Closure {
+    let record = |path: &&str| {
+        let info = PathInfo {
+            path: StoreDir::default().parse(path).unwrap(),
+            nar_hash: NarHash::from_bytes([1; 32]),
+            nar_size_bytes: 1,
+            ca: None,
+            deriver: None,
+            signatures: Vec::new(),
+            registration_time_secs: None,
+        };
+        (info, Vec::new())
+    };
+    Closure::new(StoreDir::default(), paths.iter().map(record).collect()).unwrap()
+}
+
+pub(super) fn lines(tree: &LinkTree) -> Vec<String> {
     let records = tree.records();
     let mut lines: Vec<String> = records
         .iter()
