@@ -126,31 +126,23 @@ fn read_regular_file(image: &str, path: &Path) -> Result<Option<Input>, CliError
 
 /// The closure of a specification: its file, or what Nix says of its store paths and contents; none where it names neither.
 pub(crate) fn spec_closure(spec: &ImageSpec, base: &Path) -> Result<Option<Closure>, CliError> {
-    match &spec.closure {
-        Some(file) => {
-            let path = base.join(file);
-            closure_from(&read_file(&path)?, &path.display().to_string()).map(Some)
-        }
-        None => {
-            let paths = paths_for_nix(spec);
-            if paths.is_empty() {
-                return Ok(None);
-            }
-            nix::closure_of(&paths).map(Some)
-        }
+    if let Some(file) = &spec.closure {
+        let path = base.join(file);
+        return closure_from(&read_file(&path)?, &path.display().to_string()).map(Some);
     }
+    let paths = paths_for_nix(spec);
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    nix::closure_of(&paths).map(Some)
 }
 
 /// The store paths and installables that Nix is asked for: those of the specification, and those that its root leads to.
 fn paths_for_nix(spec: &ImageSpec) -> Vec<String> {
     let mut paths = spec.store_paths.clone();
-    for path in spec.named_paths() {
-        if let Some(store_path) = store_path_of(Path::new(path))
-            && !paths.contains(&store_path)
-            && !paths.iter().any(|named| named == path)
-        {
-            paths.push(store_path);
-        }
+    for path in spec.root_targets() {
+        let store_path = store_path_of(Path::new(path));
+        paths.extend(store_path.filter(|path| !paths.contains(path)));
     }
     paths
 }
@@ -264,6 +256,19 @@ fn stored_instead(image: &str) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nix_is_asked_for_what_the_root_leads_to() {
+        let base = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz";
+        let spec = format!(
+            r#"{{"schema":"nixply.image/1","store_paths":[".#x","{base}-a"],"contents":["{base}-a/share","{base}-b"],
+                "root":{{"shell":"{base}-c/bin/sh","links":{{"/x":"../y","/z":"{base}-c"}}}}}}"#
+        );
+        let spec = ImageSpec::from_json(spec.as_bytes()).unwrap();
+        let expected = [".#x".to_owned()].into_iter();
+        let expected = expected.chain(["a", "b", "c"].map(|name| format!("{base}-{name}")));
+        assert_eq!(paths_for_nix(&spec), expected.collect::<Vec<_>>());
+    }
 
     #[test]
     fn store_paths_are_found_in_paths() {

@@ -189,16 +189,21 @@ impl ImageSpec {
         }
     }
 
-    /// The absolute paths that a closure must have, where the specification names none: its store paths, its contents, and where
-    /// the links of its root lead. Texts are not searched.
+    /// The paths that a closure must have for the root to lead to something: contents, and targets of links. Texts are not
+    /// searched.
     #[must_use]
-    pub fn named_paths(&self) -> Vec<&str> {
-        let mut paths: Vec<&str> = self.store_paths.iter().map(String::as_str).collect();
-        paths.extend(self.contents.iter().map(String::as_str));
+    pub fn root_targets(&self) -> Vec<&str> {
+        let mut paths: Vec<&str> = self.contents.iter().map(String::as_str).collect();
         if let Some(root) = &self.root {
             let programs = [&root.shell, &root.env, &root.ca_certificates];
             let shells = root.users.iter().flatten().map(|(_, user)| &user.shell);
-            paths.extend(programs.into_iter().chain(shells).flatten().map(String::as_str));
+            paths.extend(
+                programs
+                    .into_iter()
+                    .chain(shells)
+                    .flatten()
+                    .map(String::as_str),
+            );
             paths.extend(root.links.values().map(String::as_str));
         }
         paths
@@ -279,12 +284,12 @@ mod tests {
     #[test]
     fn the_paths_that_a_closure_must_have() {
         let spec = ImageSpec::from_json(
-            br#"{"schema":"nixply.image/1","store_paths":["/s"],"contents":["/c"],"root":{"shell":"/sh","env":"/e",
+            br#"{"schema":"nixply.image/1","contents":["/c"],"root":{"shell":"/sh","env":"/e",
                 "ca_certificates":"/ca","links":{"/l":"/t"},"users":{"a":{"uid":1,"shell":"/u"},"b":{"uid":2}},
                 "files":{"/f":{"text":"/not/searched"}}}}"#,
         )
         .unwrap();
-        assert_eq!(spec.named_paths(), ["/s", "/c", "/sh", "/e", "/ca", "/u", "/t"]);
+        assert_eq!(spec.root_targets(), ["/c", "/sh", "/e", "/ca", "/u", "/t"]);
     }
 
     #[test]

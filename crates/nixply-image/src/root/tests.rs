@@ -181,9 +181,17 @@ fn primary_groups() {
     );
 }
 
+/// Each `root` is refused with a message that begins so.
+fn assert_refusals(cases: &[(&str, &str)]) {
+    for (json, message) in cases {
+        let found = refusal(json);
+        assert!(found.starts_with(message), "{json}: {found}");
+    }
+}
+
 #[test]
-fn what_makes_no_sense_is_said() {
-    for (json, message) in [
+fn users_and_groups_that_make_no_sense_are_said() {
+    assert_refusals(&[
         (
             r#"{"users":{"a b":{"uid":1}}}"#,
             "user `a b`: expected letters, digits",
@@ -266,6 +274,12 @@ fn what_makes_no_sense_is_said() {
             r#"{"users":{"a":{"uid":5,"home":"/h"},"b":{"uid":6,"home":"/h/"}}}"#,
             "users `a` and `b` have the same home directory `/h`",
         ),
+    ]);
+}
+
+#[test]
+fn files_that_make_no_sense_are_said() {
+    assert_refusals(&[
         (
             r#"{"directories":{"/x":{"user":"a"}}}"#,
             "directory `/x`: there is no user `a`",
@@ -315,10 +329,7 @@ fn what_makes_no_sense_is_said() {
             r#"{"os_release":{"ID":"a\nb"}}"#,
             "os_release: `ID`: expected a name",
         ),
-    ] {
-        let found = refusal(json);
-        assert!(found.starts_with(message), "{json}: {found}");
-    }
+    ]);
 }
 
 #[test]
