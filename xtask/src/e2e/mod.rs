@@ -3,6 +3,7 @@
 //! Each step is one function that fails with an error. What a step needs is declared beside it; where that cannot be
 //! had, the step is reported as skipped.
 
+mod base;
 mod closures;
 mod containers;
 mod derivation;
@@ -127,6 +128,16 @@ const STEPS: &[Step] = &[
         "verify accepts a pushed image and names a damaged file",
         &[Need::Registry],
         registry::verify,
+    ),
+    (
+        "an image on Debian leaves its /bin as it is and runs",
+        &[Need::Registry, Need::Docker],
+        base::debian,
+    ),
+    (
+        "pullImage writes what skopeo writes, and derivations stand on bases",
+        &[Need::Registry, Need::Tool(SKOPEO)],
+        base::pull_image,
     ),
     (
         "docker pulls and runs a pushed image",

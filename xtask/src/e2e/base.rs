@@ -1,0 +1,188 @@
+//! Images on a base image: Debian's own tree, whose `/bin` is a symbolic link.
+
+use super::World;
+use crate::command::{command, text};
+use crate::debian_root::DebianRoot;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+
+/// What the image on top puts into the base: below a link of the base, and into a directory that only root may read.
+const HELLO: &str = "#!/bin/sh\necho hello from $0\n";
+
+pub(super) fn debian(world: &World) -> Result<()> {
+    let docker = world.docker()?;
+    let base = debian_base(world)?;
+    let lock = world.scratch.dir().join("debian.lock.json");
+    text(
+        world
+            .nixply
+            .command(["base", "lock", &base, "-o"])
+            .arg(&lock),
+    )?;
+    let locked: Value = serde_json::from_slice(&fs::read(&lock)?)?;
+    ensure!(
+        locked["links"]["bin"] == "usr/bin" && locked["directories"]["tmp"]["mode"] == "1777",
+        "the lock does not tell Debian's links and directories: {}",
+        locked["links"]
+    );
+
+    let spec = world.scratch.dir().join("on-debian.json");
+    let image = json!({
+        "schema": "nixply.image/1",
+        "closure": world.shell.closure,
+        "base": lock,
+        "files": [
+            {"path": "/bin/hello", "type": "file", "mode": "0755", "content": HELLO},
+            {"path": "/root/.note", "type": "file", "content": "x\n"},
+            {"path": "/tmp/note", "type": "file", "content": "x\n"},
+        ],
+        "config": {"Cmd": ["/bin/hello"], "Env": ["GREETING=hello"]},
+    });
+    fs::write(&spec, image.to_string())?;
+    let reference = world.reference("on-debian:v1")?;
+    let pushed = world.nixply.push(&spec, &reference, &[])?;
+    ensure!(
+        pushed.mounted_layers == 1,
+        "the base's one layer was not mounted: {pushed:?}"
+    );
+    let again = world.nixply.push(&spec, &reference, &[])?;
+    ensure!(
+        again.uploaded_layers == 0 && again.digest == pushed.digest,
+        "pushed again, it is {again:?}"
+    );
+
+    let run = |script: &str| text(docker.run(&reference).args(["/bin/sh", "-c", script]));
+    let printed = text(&mut docker.run(&reference))?;
+    ensure!(
+        printed == "hello from /bin/hello",
+        "the container printed {printed:?}"
+    );
+    let printed =
+        run("readlink /bin; ls /usr/bin/hello; stat -c %a /root /tmp; echo $DEBIAN $GREETING")?;
+    ensure!(
+        printed == "usr/bin\n/usr/bin/hello\n700\n1777\nyes hello",
+        "the base is not intact in the container: {printed:?}"
+    );
+    let echo = world.shell.root.join("bin/echo");
+    let printed = text(docker.run(&reference).arg(echo).arg("from the store"))?;
+    ensure!(
+        printed == "from the store",
+        "the store's echo printed {printed:?}"
+    );
+    Ok(())
+}
+
+/// Debian's tree as an image of one layer in the registry, made by Docker; tells it by digest.
+fn debian_base(world: &World) -> Result<String> {
+    let dir = world.scratch.subdir("debian-base")?;
+    let root = DebianRoot::unpack(&this_release()?, dir, &[])?;
+    let docker = world.docker()?;
+    let base = world.reference("debian:base")?;
+    let import = "chmod 1777 tmp && chmod 700 root && \
+        tar -c --exclude=./apt . | docker import --change 'ENV DEBIAN=yes' - \"$0\" && docker push -q \"$0\"";
+    let mut import = command("sh", ["-euc", import, &base]);
+    import
+        .current_dir(root.path("/"))
+        .env("DOCKER_HOST", docker.host());
+    text(&mut import)?;
+    let digests =
+        text(&mut docker.command(["inspect", "--format", "{{index .RepoDigests 0}}", &base]))?;
+    text(&mut docker.command(["rmi", "--force", &base]))?;
+    Ok(digests)
+}
+
+/// The code name of the Debian that this is.
+fn this_release() -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
+    let name = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    name.map(str::to_owned)
+        .context("this Debian has no code name")
+}
+
+pub(super) fn pull_image(world: &World) -> Result<()> {
+    let reference = world.reference("pulled:v1")?;
+    let pushed = world
+        .nixply
+        .push(&world.shell.closure, &reference, &["--env", "A=<1>"])?;
+    let image = world.reference("pulled")?;
+    let archive = world.scratch.dir().join("by-skopeo.tar");
+    let mut copy = command(
+        "skopeo",
+        [
+            "--insecure-policy",
+            "copy",
+            "--quiet",
+            "--src-tls-verify=false",
+        ],
+    );
+    copy.arg(format!("docker://{image}@{}", pushed.digest))
+        .arg(format!(
+            "docker-archive:{}:{image}:latest",
+            archive.display()
+        ));
+    text(&mut copy)?;
+    let sha256 = text(command("sha256sum", ["--"]).arg(&archive))?;
+    let sha256 = sha256.split(' ').next().unwrap_or_default().to_owned();
+
+    let pull = |sha256: &str| {
+        format!(
+            "(nixply.lib.pullImage {{ imageName = \"{image}\"; imageDigest = \"{}\"; sha256 = \"{sha256}\"; }})",
+            pushed.digest
+        )
+    };
+    let pulled = world.nix_half.build(&pull(&sha256))?;
+    ensure!(
+        fs::read(&pulled)? == fs::read(&archive)?,
+        "{} is not what skopeo writes",
+        pulled.display()
+    );
+    let said = world.nix_half.refused(&pull(&"0".repeat(64)))?;
+    ensure!(
+        said.contains("hash mismatch"),
+        "a wrong hash is not told:\n{said}"
+    );
+
+    // Both forms of a base in a derivation.
+    let on_archive = image_on(world, &pull(&sha256))?;
+    let plan: Value = serde_json::from_slice(&fs::read(&on_archive)?)?;
+    ensure!(
+        plan["layers"][0]["source"]["path"] == pulled.display().to_string(),
+        "the plan does not stand on {}",
+        pulled.display()
+    );
+    let lock = world.scratch.dir().join("pulled.lock.json");
+    text(
+        world
+            .nixply
+            .command(["base", "lock", &reference, "-o"])
+            .arg(&lock),
+    )?;
+    let on_lock = image_on(
+        world,
+        &format!("nixply.lib.base {{ lock = {}; }}", lock.display()),
+    )?;
+    let target = world.reference("on-lock:v1")?;
+    let on_lock = world.nixply.push(&on_lock, &target, &[])?;
+    ensure!(
+        on_lock.mounted_layers > 0,
+        "nothing of the base was mounted: {on_lock:?}"
+    );
+    let target = world.reference("on-archive:v1")?;
+    let on_archive = world.nixply.push(&on_archive, &target, &[])?;
+    ensure!(
+        on_archive.uploaded_layers > 0,
+        "the archive's layers went nowhere: {on_archive:?}"
+    );
+    Ok(())
+}
+
+/// The plan of an image with one root file on a base.
+fn image_on(world: &World, base: &str) -> Result<PathBuf> {
+    world.nix_half.build(&format!(
+        "(nixply.lib.buildImage {{ name = \"on-base\"; fromImage = {base}; root.files.\"/etc/note\".text = \"x\"; }})"
+    ))
+}
