@@ -17,7 +17,7 @@ use nixply_image::{
     resolve_layer_tars,
 };
 use nixply_layer::{Compression, CompressionPool};
-use nixply_oci::Platform;
+use nixply_oci::{LayerSource, Platform};
 use nixply_pack::{DOCKER_MAX_LAYERS, PackError};
 use nixply_store::Closure;
 use std::path::Path;
@@ -108,8 +108,8 @@ fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
     if let Some(platform) = &request.options.config.platform {
         if plan.base.is_some() && !plan.platform.serves(platform) {
             let error = BaseError::Platform {
-                found: plan.platform,
-                wanted: platform.clone(),
+                found: Box::new(plan.platform),
+                wanted: Box::new(platform.clone()),
             };
             return Err(base::planning_error(&error));
         }
@@ -126,21 +126,13 @@ pub(crate) fn plan_spec(
     request: &Request<'_>,
 ) -> Result<(Plan, Option<Closure>), CliError> {
     let options = &request.options.plan;
-    let roots = if options.roots.is_empty() {
-        &spec.roots
+    let (roots, given) = if options.roots.is_empty() {
+        (&spec.roots, Given::Field("roots"))
     } else {
-        &options.roots
+        (&options.roots, Given::Option("--root"))
     };
     let closure = match closure {
-        Some(closure) if !roots.is_empty() => Some(restrict(
-            &closure,
-            roots,
-            if options.roots.is_empty() {
-                Given::Field("roots")
-            } else {
-                Given::Option("--root")
-            },
-        )?),
+        Some(closure) if !roots.is_empty() => Some(restrict(&closure, roots, given)?),
         closure => closure,
     };
     let store_dir = closure.as_ref().map(|closure| closure.store_dir().clone());
@@ -223,25 +215,25 @@ pub(crate) fn plan_spec(
         annotations,
         tool: Some(environment::tool()),
     };
-    let plan = plan_image(closure.as_ref(), options).map_err(|error| {
-        if let PlanningError::Base(error) = &error {
-            return base::planning_error(error);
-        }
-        let status = match error {
-            PlanningError::Pack(PackError::NotForPacker { .. } | PackError::NoCatalog) => {
-                packer.origin
-            }
-            PlanningError::Pack(_) => ExitStatus::Failed,
-            _ => ExitStatus::Input,
-        };
-        let hint = matches!(error, PlanningError::Pack(PackError::NoCatalog))
-            .then(|| "give one with --catalog; `nixply catalog` makes it".to_owned());
-        CliError::from_error(status, &error).maybe_hint(hint)
-    })?;
+    let plan = plan_image(closure.as_ref(), options)
+        .map_err(|error| planning_error(&error, packer.origin))?;
     if let (Some(catalog), Some(closure)) = (&packer.catalog, &closure) {
         note_unknown(catalog, closure, plan.packer.unknown_paths.unwrap_or(0));
     }
     Ok((plan, closure))
+}
+
+/// Why there is no plan; `origin` is whose fault a packer is that does not fit.
+fn planning_error(error: &PlanningError, origin: ExitStatus) -> CliError {
+    let status = match error {
+        PlanningError::Base(error) => return base::planning_error(error),
+        PlanningError::Pack(PackError::NotForPacker { .. } | PackError::NoCatalog) => origin,
+        PlanningError::Pack(_) => ExitStatus::Failed,
+        _ => ExitStatus::Input,
+    };
+    let hint = matches!(error, PlanningError::Pack(PackError::NoCatalog))
+        .then(|| "give one with --catalog; `nixply catalog` makes it".to_owned());
+    CliError::from_error(status, error).maybe_hint(hint)
 }
 
 /// The base that the command line names, or the specification.
@@ -279,8 +271,8 @@ pub(crate) fn image(
 ) -> Result<PlannedImage, CliError> {
     let store = work.store.root(plan.store_dir().unwrap_or_default());
     let pool = pool(work.jobs())?;
-    let base_layers = Arc::new(BaseLayers::new(registries));
-    PlannedImage::over_base(plan, &store, &pool, base_layers)
+    let base_layers: Arc<dyn LayerSource> = Arc::new(BaseLayers::new(registries));
+    PlannedImage::over_base(plan, &store, &pool, &base_layers)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))
 }
 

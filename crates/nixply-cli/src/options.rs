@@ -23,7 +23,7 @@ pub(crate) struct PlanOptions {
     /// Take only what is reachable from this store path (can be repeated)
     #[arg(long = "root", value_name = "PATH")]
     pub(crate) roots: Vec<String>,
-    /// The image to build on: docker://REF, a lock of `nixply base lock`, a plan, an OCI layout or an archive
+    /// The image to build on: `docker://REF`, a lock of `nixply base lock`, a plan, an OCI layout or an archive
     #[arg(long, value_name = "BASE")]
     pub(crate) base: Option<String>,
     /// Take over nothing of the base's config but its environment

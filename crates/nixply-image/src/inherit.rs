@@ -1,6 +1,6 @@
 //! What an image takes over of its base's config.
 //!
-//! The rules are those of a Dockerfile's `FROM` (BuildKit, `dockerfile2llb/convert.go`, and the Dockerfile reference): maps
+//! The rules are those of a Dockerfile's `FROM` (`BuildKit`, `dockerfile2llb/convert.go`, and the Dockerfile reference): maps
 //! and the environment are merged by name, single values stand where they are not set, an entry point of one's own drops the
 //! base's arguments. Triggers (`OnBuild`) belong to whoever builds on the base with a Dockerfile, and what older Dockers
 //! wrote about the container that an image came from is no property of the image: neither is taken over.
@@ -86,12 +86,11 @@ fn merge_env(base: Option<&[String]>, own: Option<Vec<String>>) -> Option<Vec<St
         let name = entry
             .split_once('=')
             .map_or(entry.as_str(), |(name, _)| name);
-        match places.get(name) {
-            Some(&at) => merged[at] = entry,
-            None => {
-                places.insert(name.to_owned(), merged.len());
-                merged.push(entry);
-            }
+        if let Some(&at) = places.get(name) {
+            merged[at] = entry;
+        } else {
+            places.insert(name.to_owned(), merged.len());
+            merged.push(entry);
         }
     }
     Some(merged)

@@ -31,7 +31,7 @@ impl PlannedImage {
         plan: Plan,
         store: &StoreRoot,
         pool: &CompressionPool,
-        base_layers: Arc<dyn LayerSource>,
+        base_layers: &Arc<dyn LayerSource>,
     ) -> Result<Self, PlanError> {
         Self::join(plan, store, pool, Some(base_layers))
     }
@@ -40,7 +40,7 @@ impl PlannedImage {
         plan: Plan,
         store: &StoreRoot,
         pool: &CompressionPool,
-        base_layers: Option<Arc<dyn LayerSource>>,
+        base_layers: Option<&Arc<dyn LayerSource>>,
     ) -> Result<Self, PlanError> {
         let specs = plan.layer_specs()?;
         let mut layers: Vec<Box<dyn Layer>> = Vec::with_capacity(specs.len());
@@ -52,7 +52,7 @@ impl PlannedImage {
                     base.clone(),
                     plan.compression,
                     pool.clone(),
-                    base_layers.clone(),
+                    base_layers.cloned(),
                 )));
             }
         }
@@ -79,8 +79,8 @@ impl PlannedImage {
             if !matches!(compression, Compression::Gzip { .. }) {
                 return Err(PlanError::NotForDocker { compression });
             }
-            let is_zstd = |layer: &Box<dyn Layer>| layer.media_type() == MediaType::OciLayerTarZstd;
-            if self.layers.iter().any(is_zstd) {
+            let mut media_types = self.layers.iter().map(|layer| layer.media_type());
+            if media_types.any(|media_type| media_type == MediaType::OciLayerTarZstd) {
                 return Err(PlanError::BaseNotForDocker);
             }
         }

@@ -241,8 +241,8 @@ fn over_base(
 ) -> Result<(), BaseError> {
     if !base.platform.serves(&options.platform) {
         return Err(BaseError::Platform {
-            found: base.platform.clone(),
-            wanted: options.platform.clone(),
+            found: Box::new(base.platform.clone()),
+            wanted: Box::new(options.platform.clone()),
         });
     }
     let Some(tree) = &base.tree else {

@@ -217,7 +217,10 @@ fn raw_fields(json: &[u8]) -> BTreeMap<String, String> {
             let part = if in_value { &mut value } else { &mut key };
             match c {
                 '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if in_value => {
-                    part.push_str(&format!("\\u{:04x}", u32::from(c)));
+                    part.extend(['\\', 'u']);
+                    part.extend((0..4).rev().filter_map(|digit| {
+                        char::from_digit(u32::from(c) >> (4 * digit) & 0xf, 16)
+                    }));
                 }
                 _ => part.push(c),
             }

@@ -65,7 +65,7 @@ impl LayerSource for BaseLayers {
     ) -> Result<(), SourceError> {
         match place {
             LayerPlace::Registry { registry } => {
-                let reference: ImageReference = registry.parse().map_err(|error| failed(error))?;
+                let reference: ImageReference = registry.parse().map_err(failed)?;
                 let client = self.client().map_err(failed)?;
                 let mut bytes = open_layer(&client, &reference, stored).map_err(failed)?;
                 take(&mut bytes);

@@ -136,9 +136,10 @@ fn from_registry(
 ) -> Result<BaseImage, CliError> {
     let opened = open_in_registry(reference, request.platform, request.registries)?;
     let by_digest = reference.with_digest(opened.image().manifest_descriptor.digest);
-    let tree = match request.needs_tree {
-        true => Some(known_tree(reference, &opened)?),
-        false => None,
+    let tree = if request.needs_tree {
+        Some(known_tree(reference, &opened)?)
+    } else {
+        None
     };
     let place = |_| LayerPlace::Registry {
         registry: by_digest.to_string(),

@@ -43,9 +43,9 @@ pub enum BaseError {
     #[error("the base image is for {found}, expected {wanted}")]
     Platform {
         /// The platform of the base.
-        found: Platform,
+        found: Box<Platform>,
         /// The platform that was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
     },
     /// The base and its manifest do not have the same number of layers.
     #[error("the base image has {layers} layers and {diff_ids} diff IDs")]

@@ -1,7 +1,7 @@
 //! A base from an image that exists already.
 
 use super::{BaseError, BaseImage, BaseTree, PlannedBaseLayer};
-use crate::{ImageContents, PlannedLayer};
+use crate::{HeldPath, ImageContents, PlannedLayer};
 use nixply_layer::{Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec};
 use nixply_oci::{
     Descriptor, DiffId, Digest, History, LayerKey, LayerPlace, MediaType, StoredImage,
@@ -32,14 +32,12 @@ impl BaseImage {
         let told = ImageContents::of_stored(image);
         let mut layers = Vec::with_capacity(descriptors.len());
         for (layer_idx, (descriptor, diff_id)) in descriptors.iter().zip(diff_ids).enumerate() {
-            let paths = match &tree {
-                Some(tree) => tree.store_paths_of(layer_idx),
-                None => {
-                    let paths = told.layers[layer_idx].paths().iter();
-                    paths
-                        .map(|held| told.store_dir.display(&held.path))
-                        .collect()
-                }
+            let paths = if let Some(tree) = &tree {
+                tree.store_paths_of(layer_idx)
+            } else {
+                let paths = told.layers[layer_idx].paths().iter();
+                let text = |held: &HeldPath| told.store_dir.display(&held.path);
+                paths.map(text).collect()
             };
             layers.push(PlannedLayer::Base(PlannedBaseLayer {
                 paths,

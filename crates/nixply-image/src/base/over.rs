@@ -32,8 +32,7 @@ pub(super) fn follow<'l>(
     let mut links = 0;
     let mut place: Vec<String> = Vec::new();
     let mut first_link = None;
-    loop {
-        let Some(part) = ahead.pop() else { break };
+    while let Some(part) = ahead.pop() {
         match part.as_str() {
             "" | "." => continue,
             ".." => {
@@ -227,7 +226,9 @@ fn keep_unusual(files: &mut Vec<RootFileSpec>, contents: &[LinkedContent], tree:
             keep(&path[..end]);
         }
     };
-    files.iter().for_each(|file| keep_above(&file.path));
+    for file in files.iter() {
+        keep_above(&file.path);
+    }
     for linked in contents.iter().flat_map(LinkedContent::root_files) {
         keep_above(&linked.path);
     }
