@@ -53,6 +53,12 @@ pub(crate) const PODMAN: Tool = Tool {
     programs: &["podman"],
     packages: &["podman"],
 };
+/// What scripts of images run under.
+pub(crate) const FAKEROOT: Tool = Tool {
+    name: "fakeroot",
+    programs: &["fakeroot"],
+    packages: &["fakeroot"],
+};
 /// Makes store paths of Debian packages; never installed elsewhere.
 pub(crate) const APT: Tool = Tool {
     name: "apt",

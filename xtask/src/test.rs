@@ -3,7 +3,7 @@
 use crate::checks::CHECKS;
 use crate::command;
 use crate::e2e;
-use crate::install::{self, DOCKER, NGINX, NIX, OPENSSL, PODMAN, REGISTRY, SKOPEO};
+use crate::install::{self, DOCKER, FAKEROOT, NGINX, NIX, OPENSSL, PODMAN, REGISTRY, SKOPEO};
 use crate::say::say;
 use crate::tally::{SKIP_MARK, Tally};
 use anyhow::{Context, Result, bail};
@@ -89,7 +89,9 @@ pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
     let mut tally = Tally::default();
     let start = Instant::now();
     if names.is_empty() || names.iter().any(|name| ["unit", "e2e"].contains(name)) {
-        let tools = [NIX, REGISTRY, SKOPEO, DOCKER, PODMAN, NGINX, OPENSSL];
+        let tools = [
+            NIX, REGISTRY, SKOPEO, DOCKER, PODMAN, NGINX, OPENSSL, FAKEROOT,
+        ];
         let missing = install::install(&tools);
         let missing = missing.iter().map(|tool| tool.name);
         for name in missing.chain(install::install_with_go()?) {

@@ -4,7 +4,8 @@
 //! whoever owns the database, which a layer above would take back. A plan names the owner and who refers to whom; the rest
 //! stands in its other layers, and the file is made from that whenever it is needed.
 
-use crate::plan::{Plan, PlanError, PlannedLayer, PlannedPath};
+use crate::PlannedPath;
+use crate::plan::{Plan, PlanError, PlannedLayer};
 use nixply_database::{DatabaseError, RegisteredPath, SCHEMA, write_database};
 use nixply_layer::{FileContent, LayerContents, RootFile, RootFileKind, check_root_files};
 use nixply_store::{Closure, NarHash, StoreDir, StorePath, StorePathError};

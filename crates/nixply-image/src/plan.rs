@@ -7,14 +7,14 @@ use crate::base::{BaseImage, BaseRecord, BaseTree, PlannedBaseLayer, tar_key};
 use crate::nix_database::database_contents;
 use crate::{
     LayerFormatRecord, LayerReasonRecord, LinkedContent, PlannedDatabase, PlannedDatabaseError,
-    PlannedPermissions, RootFileError, RootFileSpec, VolatilePath, entry_permissions,
+    PlannedPath, RootFileError, RootFileSpec, VolatilePath, entry_permissions,
 };
 use nixply_layer::{
     Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec, Nix2containerPath,
     Nix2containerTar, RootFile, StorePathContent, check_root_files,
 };
 use nixply_oci::{DiffId, Digest, History, LayerKey, Platform, RuntimeConfig};
-use nixply_store::{NarHash, StoreDir, StorePath, StorePathError};
+use nixply_store::{StoreDir, StorePath, StorePathError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -174,24 +174,6 @@ impl PlannedLayer {
     }
 }
 
-/// A store path in a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedPath {
-    /// The absolute path.
-    pub path: String,
-    /// The hash of its NAR serialization, in SRI form.
-    #[serde(with = "text")]
-    pub nar_hash: NarHash,
-    /// The size of its NAR serialization.
-    pub nar_size_bytes: u64,
-    /// The path that brought this one into its layer, as an absolute path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rides_on: Option<String>,
-    /// Entries with another owner or mode than all others have.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub permissions: Vec<PlannedPermissions>,
-}
-
 /// Why a plan cannot be read or carried out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -281,16 +263,16 @@ pub enum PlanError {
 }
 
 /// Serde for types that have a text form.
-mod text {
+pub(crate) mod text {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
     use std::fmt::Display;
     use std::str::FromStr;
 
-    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, s: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(value)
     }
 
-    pub(super) fn deserialize<'de, T, D>(d: D) -> Result<T, D::Error>
+    pub(crate) fn deserialize<'de, T, D>(d: D) -> Result<T, D::Error>
     where
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,
@@ -544,43 +526,6 @@ impl Plan {
             }
         }
         Ok(self)
-    }
-
-    /// A layer that nix2container wrote down how to make.
-    pub(crate) fn nix2container_layer(
-        &self,
-        paths: Vec<Nix2containerPath>,
-        diff_id: DiffId,
-        size_bytes: u64,
-        history: Option<History>,
-    ) -> PlannedLayer {
-        let contents = LayerContents::Nix2container(Nix2containerTar {
-            paths: paths.clone(),
-            diff_id,
-            size_bytes,
-        });
-        PlannedLayer::Nix2container {
-            key: self.layer_spec(contents).key(),
-            diff_id,
-            size_bytes,
-            history,
-            paths,
-        }
-    }
-
-    /// A layer that is a tar which exists already.
-    pub(crate) fn tar_layer(&self, tar: FinishedTar) -> PlannedLayer {
-        let FinishedTar {
-            path,
-            diff_id,
-            size_bytes,
-        } = tar.clone();
-        PlannedLayer::Tar {
-            key: self.layer_spec(LayerContents::Tar(tar)).key(),
-            diff_id,
-            path,
-            size_bytes,
-        }
     }
 
     pub(crate) fn layer_spec(&self, contents: LayerContents) -> LayerSpec {

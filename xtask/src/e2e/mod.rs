@@ -7,6 +7,7 @@ mod base;
 mod closures;
 mod containers;
 mod derivation;
+mod docker_tools;
 mod flake;
 mod fleet;
 mod nix_half;
@@ -16,7 +17,7 @@ mod repeat;
 use crate::command;
 use crate::debian_root::DebianRoot;
 use crate::debnix::{self, Environment};
-use crate::install::{self, APT, DOCKER, NIX, PODMAN, REGISTRY, SKOPEO, Tool};
+use crate::install::{self, APT, DOCKER, FAKEROOT, NIX, PODMAN, REGISTRY, SKOPEO, Tool};
 use crate::nix::Nix;
 use crate::nixply::Nixply;
 use crate::say::say;
@@ -173,6 +174,36 @@ const STEPS: &[Step] = &[
         "nixply loads into containerd",
         &[Need::Docker],
         containers::load_into_containerd,
+    ),
+    (
+        "dockerTools' functions build and stream one image",
+        &[Need::Docker],
+        docker_tools::archives_and_streams,
+    ),
+    (
+        "scripts set owners, modes and setuid bits and touch no store layer",
+        &[Need::Root, Need::Docker, Need::Tool(FAKEROOT)],
+        docker_tools::scripts,
+    ),
+    (
+        "dockerTools' arguments do in a container what they say",
+        &[Need::Docker],
+        docker_tools::config_and_store,
+    ),
+    (
+        "an image of dockerTools' functions stands on another one",
+        &[Need::Docker, Need::Tool(FAKEROOT)],
+        docker_tools::layered_on_layered,
+    ),
+    (
+        "conf.json and the stream script are pushed as they are",
+        &[Need::Registry, Need::Tool(FAKEROOT)],
+        docker_tools::conf,
+    ),
+    (
+        "wrong arguments of dockerTools' functions are named",
+        &[Need::Tool(FAKEROOT)],
+        docker_tools::arguments,
     ),
     (
         "the surroundings do not show in the digest",

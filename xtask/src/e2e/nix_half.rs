@@ -42,9 +42,11 @@ impl NixHalf {
         let nixply = build_expression(nix, &build)?;
         fs::remove_file(stripped).context("cannot remove the stripped nixply")?;
         let prelude = format!(
-            "let {debnix} nixply = import {} {{ nixply = builtins.storePath {}; }}; in ",
-            root.join("nix").display(),
-            nixply.display()
+            "let {debnix} tool = builtins.storePath {}; nixply = import {nix} {{ nixply = tool; }}; \
+             pkgs = import {} {{ }}; inherit (import {nix} {{ nixply = tool; inherit pkgs; }}) dockerTools; in ",
+            nixply.display(),
+            root.join("fixtures/nixpkgs-like").display(),
+            nix = root.join("nix").display(),
         );
         Ok(NixHalf {
             nix: nix.clone(),

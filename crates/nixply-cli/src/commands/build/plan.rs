@@ -40,7 +40,6 @@ pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliE
     let paths = image_paths(&bytes, &exported).map_err(|error| cannot_use(&error))?;
     let order = wants_dockertools_order(&spec).then(|| exact_order(&bytes, &exported));
     let closure = match paths.as_slice() {
-        _ if !request.include_store_paths => None,
         [] => None,
         paths => Some(
             exported
@@ -71,6 +70,9 @@ pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliE
             plan = in_dockertools_order(plan, &exported, &spec_path, &in_config, &tars)
                 .map_err(|error| cannot_use(&error))?;
         }
+    }
+    if !request.include_store_paths {
+        plan = plan.without_store_layers();
     }
     image::warn_of_many_layers(&plan);
     let json = plan
