@@ -28,7 +28,7 @@ let
   };
 in
 {
-  inherit build;
+  inherit build selfContained;
 
   # The image specification (`nixply.image/1`) as a file, in which Nix looks for references.
   mkSpec = { name, image }: build {

@@ -60,6 +60,6 @@ in
         outputHashAlgo = "sha256";
         outputHash = if hash == "" then noHash else hash;
         impureEnvVars = proxies ++ credentials;
-      };
+      } // derivations.selfContained;
     } // { inherit imageName imageTag; inherit (args) imageDigest; };
 }

@@ -1,15 +1,15 @@
 //! Images on a base image: Debian's own tree, whose `/bin` is a symbolic link.
 
 use super::World;
-use crate::command::{command, text};
+use crate::command::{self, command, text};
 use crate::debian_root::DebianRoot;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the image on top puts into the base: below a link of the base, and into a directory that only root may read.
-const HELLO: &str = "#!/bin/sh\necho hello from $0\n";
+const HELLO: &str = "#!/bin/bash\necho hello from $0\n";
 
 pub(super) fn debian(world: &World) -> Result<()> {
     let docker = world.docker()?;
@@ -41,6 +41,7 @@ pub(super) fn debian(world: &World) -> Result<()> {
         "config": {"Cmd": ["/bin/hello"], "Env": ["GREETING=hello"]},
     });
     fs::write(&spec, image.to_string())?;
+    on_saved(world, &spec)?;
     let reference = world.reference("on-debian:v1")?;
     let pushed = world.nixply.push(&spec, &reference, &[])?;
     ensure!(
@@ -53,7 +54,7 @@ pub(super) fn debian(world: &World) -> Result<()> {
         "pushed again, it is {again:?}"
     );
 
-    let run = |script: &str| text(docker.run(&reference).args(["/bin/sh", "-c", script]));
+    let run = |script: &str| text(docker.run(&reference).args(["/bin/bash", "-c", script]));
     let printed = text(&mut docker.run(&reference))?;
     ensure!(
         printed == "hello from /bin/hello",
@@ -74,6 +75,35 @@ pub(super) fn debian(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// The same tree from Docker's own archive is the same base.
+fn on_saved(world: &World, spec: &Path) -> Result<()> {
+    let plan = |more: &[&str]| {
+        let mut plan = world.nixply.command(["plan", "--json"]);
+        command::json(plan.arg(spec).args(more))
+    };
+    let saved = saved(world);
+    let saved = plan(&["--base", &saved.display().to_string()])?;
+    let locked = plan(&[])?;
+    for part in [
+        "/layers/0/diff_id",
+        "/config",
+        "/base/tree",
+        "/base/history",
+    ] {
+        ensure!(
+            saved.pointer(part) == locked.pointer(part) && locked.pointer(part).is_some(),
+            "{part} of the saved base is {:?}",
+            saved.pointer(part)
+        );
+    }
+    Ok(())
+}
+
+/// Where Docker saves the base.
+fn saved(world: &World) -> PathBuf {
+    world.scratch.dir().join("debian-saved.tar")
+}
+
 /// Debian's tree as an image of one layer in the registry, made by Docker; tells it by digest.
 fn debian_base(world: &World) -> Result<String> {
     let dir = world.scratch.subdir("debian-base")?;
@@ -89,6 +119,11 @@ fn debian_base(world: &World) -> Result<String> {
     text(&mut import)?;
     let digests =
         text(&mut docker.command(["inspect", "--format", "{{index .RepoDigests 0}}", &base]))?;
+    text(
+        docker
+            .command(["save", &base, "--output"])
+            .arg(saved(world)),
+    )?;
     text(&mut docker.command(["rmi", "--force", &base]))?;
     Ok(digests)
 }
@@ -105,9 +140,12 @@ fn this_release() -> Result<String> {
 
 pub(super) fn pull_image(world: &World) -> Result<()> {
     let reference = world.reference("pulled:v1")?;
-    let pushed = world
-        .nixply
-        .push(&world.shell.closure, &reference, &["--env", "A=<1>"])?;
+    // Without store paths: an output of a fixed hash may refer to none, and nixply's own libraries could be among them.
+    let spec = world.scratch.dir().join("pulled.json");
+    let files = json!([{"path": "/etc/greeting", "type": "file", "content": HELLO}]);
+    let spec_json = json!({"schema": "nixply.image/1", "files": files});
+    fs::write(&spec, spec_json.to_string())?;
+    let pushed = world.nixply.push(&spec, &reference, &["--env", "A=<1>"])?;
     let image = world.reference("pulled")?;
     let archive = world.scratch.dir().join("by-skopeo.tar");
     let mut copy = command(
@@ -165,6 +203,13 @@ pub(super) fn pull_image(world: &World) -> Result<()> {
         world,
         &format!("nixply.lib.base {{ lock = {}; }}", lock.display()),
     )?;
+    let documented = documented(world, &lock)?;
+    let plan: Value = serde_json::from_slice(&fs::read(&documented)?)?;
+    ensure!(
+        plan["layers"][0]["kind"] == "base" && plan.to_string().contains("bin/greet"),
+        "the documented image is {}",
+        documented.display()
+    );
     let target = world.reference("on-lock:v1")?;
     let on_lock = world.nixply.push(&on_lock, &target, &[])?;
     ensure!(
@@ -178,6 +223,17 @@ pub(super) fn pull_image(world: &World) -> Result<()> {
         "the archive's layers went nowhere: {on_archive:?}"
     );
     Ok(())
+}
+
+/// The plan of the image in the documentation, with a lock that is there.
+fn documented(world: &World, lock: &Path) -> Result<PathBuf> {
+    let docs = fs::read_to_string(world.root.join("docs/base-images.md"))?;
+    let example = docs
+        .split_once("```nix\n")
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .map(|(example, _)| example.replace("./debian.lock.json", &lock.display().to_string()));
+    let example = example.context("docs/base-images.md has no example in Nix")?;
+    world.nix_half.build(&format!("({example})"))
 }
 
 /// The plan of an image with one root file on a base.

@@ -19,7 +19,7 @@ use nixply_layer::Compression;
 use nixply_layout::{ImageForm, LayoutError, OpenOptions, OpenedImage, open_image};
 use nixply_oci::{ImageReference, ImageSource as _, LayerPlace, Platform};
 use nixply_registry::{RegistryError, RegistryImage};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What reading a base depends on.
 #[derive(Debug)]
@@ -170,8 +170,7 @@ pub(crate) fn open_in_registry(
 /// What the layers of an image in a registry hold: from an earlier look, or by reading all of them once.
 fn known_tree(reference: &ImageReference, opened: &RegistryImage) -> Result<BaseTree, CliError> {
     let digest = opened.image().manifest_descriptor.digest;
-    let kept = environment::cache_dir()
-        .map(|dir| dir.join("bases").join(format!("{}.json", digest.hex())));
+    let kept = trees_dir().map(|dir| dir.join(format!("{}.json", digest.hex())));
     let found = kept.as_ref().and_then(|path| std::fs::read(path).ok());
     // What is damaged is read again.
     if let Some(tree) = found.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
@@ -196,6 +195,25 @@ fn known_tree(reference: &ImageReference, opened: &RegistryImage) -> Result<Base
         keep_tree(&path, &tree);
     }
     Ok(tree)
+}
+
+/// Where it is kept what base images hold, a file for each manifest.
+fn trees_dir() -> Option<PathBuf> {
+    environment::cache_dir().map(|dir| dir.join("bases"))
+}
+
+/// Forgets what base images hold.
+pub(crate) fn forget_trees() -> Result<(), CliError> {
+    let Some(dir) = trees_dir() else {
+        return Ok(());
+    };
+    match std::fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let message = format!("cannot remove `{}`", dir.display());
+            Err(CliError::context(ExitStatus::Failed, message, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Keeps what was found for the next time. Where that fails, the next time takes longer.

@@ -1,5 +1,6 @@
 //! `nixply cache`: the layer records of this machine.
 
+use crate::base::forget_trees;
 use crate::environment;
 use crate::error::{CliError, ExitStatus, output};
 use crate::text;
@@ -76,6 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
                 Some(records) => clear(records)?,
                 None => 0,
             };
+            forget_trees()?;
             format!("forgot {}\n", layers(forgotten))
         }
     };

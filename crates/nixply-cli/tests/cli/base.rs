@@ -333,6 +333,42 @@ fn lock_digest(pushed: &Value) -> &str {
 }
 
 #[test]
+fn a_base_in_a_registry_is_looked_into_once() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let sandbox = sandbox();
+    let base = format!("docker://{}/debian:12", registry.host());
+    push(
+        &sandbox,
+        "base.json",
+        base.trim_start_matches("docker://"),
+        &[],
+    );
+    let says = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        let output = command
+            .env("NIXPLY_CACHE_DIR", sandbox.path("cache"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let plan = ["plan", "app.json", "--base", &base, "-o", "plan.json"];
+    assert!(says(&plan).contains("reading the layers of "));
+    let first = fs::read(sandbox.path("plan.json")).unwrap();
+    assert_eq!(says(&plan), "");
+    assert_eq!(fs::read(sandbox.path("plan.json")).unwrap(), first);
+    says(&["cache", "clear"]);
+    assert!(says(&plan).contains("reading the layers of "));
+    // Without a file outside the store, nothing of the base could be damaged.
+    says(&["cache", "clear"]);
+    let options = ["--platform", "linux/amd64", "-o", "plan.json"];
+    let plan = [&["plan", "closure.json", "--base", &base][..], &options].concat();
+    assert_eq!(says(&plan), "");
+}
+
+#[test]
 fn a_base_in_another_registry_is_copied_and_checked() {
     let (Some(from), Some(to)) = (RegistryProcess::start(), RegistryProcess::start()) else {
         return;
@@ -573,4 +609,39 @@ fn a_pulled_image_is_byte_for_byte_what_skopeo_writes() {
     assert!(error.contains("linux/riscv64"), "{error}");
     let error = pull(&sandbox, &image, "sha256:0", &json!({})).unwrap_err();
     assert!(error.contains("is not a digest"), "{error}");
+}
+
+#[test]
+fn the_examples_of_the_documentation_hold() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/base-images.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let block = |kind: &str| {
+        let (_, rest) = docs.split_once(&format!("```{kind}\n")).unwrap();
+        rest.split_once("```").unwrap().0
+    };
+    let sandbox = sandbox();
+    let base = format!("{}/library/debian:12", registry.host());
+    push(&sandbox, "base.json", &base, &[]);
+    let mut ran = 0;
+    for line in docs
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ nixply "))
+    {
+        let line = line
+            .replace("docker.io", registry.host())
+            .replace("ghcr.io", registry.host());
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let store: &[&str] = if arguments[0] == "push" { &STORE } else { &[] };
+        sandbox.stdout(&[&arguments, store].concat());
+        ran += 1;
+    }
+    assert_eq!(ran, 2);
+    sandbox.write("example.json", block("json"));
+    let made = json_of(&sandbox, &["plan", "example.json", "--json"]);
+    assert_eq!(kinds(&made)[0], "base");
+    assert_eq!(files(&made), [("usr/bin/greet", Some("0755"))]);
+    assert_eq!(made["config"]["Cmd"], json!(["/bin/greet"]));
 }
