@@ -70,7 +70,7 @@ let
     args.config // (if args.labels == { } then { } else { Labels = args.config.Labels or { } // args.labels; });
 in
 {
-  inherit table;
+  inherit table platform;
 
   __functor = _: given:
     let

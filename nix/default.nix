@@ -27,8 +27,9 @@ let
 
   pullImage = import ./pull-image.nix { inherit check derivations pkgs; platform = imagePlatform; };
   base = import ./base.nix { inherit check; };
+  mkFleet = import ./fleet.nix { inherit check derivations buildImage platforms pkgs; };
 in
 {
-  lib = { inherit buildImage pullImage base; };
+  lib = { inherit buildImage pullImage base mkFleet; };
   dockerTools = import ./docker-tools.nix { inherit check derivations buildImage pullImage scripts pkgs; };
 }

@@ -68,6 +68,14 @@ in
     output = "manifest";
   };
 
+  # The catalog of package sets (`nixply.catalog/1`): names with lists of store paths.
+  mkCatalog = { name, sets, level ? null }: build {
+    inherit name;
+    output = "catalog";
+    request = { inherit sets; } // (if level == null then { } else { inherit level; });
+    attributes = quick // { exportReferencesGraph.closure = builtins.concatLists (builtins.attrValues sets); };
+  };
+
   # A program `bin/NAME`: a command of nixply with its first words, to which the caller's are added. `defaultArguments`
   # stand in where the caller gives none.
   mkProgram = { name, command, defaultArguments ? [ ], description ? "nixply ${builtins.head command}" }: build {

@@ -166,6 +166,38 @@ fn go_dir() -> Result<PathBuf> {
     Ok(crate::target_dir()?.join("go"))
 }
 
+/// What only npm installs: the program, and the package that it is in.
+const NPM_PROGRAMS: &[(&str, &str)] = &[("devcontainer", "@devcontainers/cli")];
+
+/// Installs what npm has to install, where npm is, into a folder of the target directory. Gives back what is missing all the
+/// same.
+pub(crate) fn install_with_npm() -> Result<Vec<&'static str>> {
+    let has_npm = find_program("npm").is_some();
+    let mut missing = Vec::new();
+    for (program, package) in NPM_PROGRAMS {
+        if !npm_program(program)?.is_file() && has_npm {
+            say(format!("Installing {program} with npm"));
+            let mut install = command("npm", ["install", "--no-fund", "--no-audit", "--prefix"]);
+            if let Err(error) = text(install.arg(npm_dir()?).arg(package)) {
+                say(format!("That failed: {error:#}"));
+            }
+        }
+        if !npm_program(program)?.is_file() {
+            missing.push(*program);
+        }
+    }
+    Ok(missing)
+}
+
+/// Where [`install_with_npm`] puts a program.
+pub(crate) fn npm_program(program: &str) -> Result<PathBuf> {
+    Ok(npm_dir()?.join("node_modules/.bin").join(program))
+}
+
+fn npm_dir() -> Result<PathBuf> {
+    Ok(crate::target_dir()?.join("npm"))
+}
+
 /// Whether this process may install packages, mount folders and start a container runtime.
 pub(crate) fn is_root() -> bool {
     text(&mut command("id", ["-u"])).is_ok_and(|id| id == "0")

@@ -94,7 +94,10 @@ pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
         ];
         let missing = install::install(&tools);
         let missing = missing.iter().map(|tool| tool.name);
-        for name in missing.chain(install::install_with_go()?) {
+        let others = install::install_with_go()?
+            .into_iter()
+            .chain(install::install_with_npm()?);
+        for name in missing.chain(others) {
             say(format!(
                 "{name} is missing: the tests that need it are skipped"
             ));

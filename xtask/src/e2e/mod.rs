@@ -10,6 +10,7 @@ mod derivation;
 mod docker_tools;
 mod flake;
 mod fleet;
+mod fleet_images;
 mod nix_half;
 mod registry;
 mod repeat;
@@ -37,6 +38,7 @@ enum Need {
     Registry,
     Docker,
     Crane,
+    DevcontainerCli,
     Root,
     Tool(Tool),
 }
@@ -206,6 +208,26 @@ const STEPS: &[Step] = &[
         docker_tools::arguments,
     ),
     (
+        "a fleet's development container has sudo, tools and a Nix that builds",
+        &[Need::Docker],
+        fleet_images::devcontainer,
+    ),
+    (
+        "a fleet's runtime container is not root and cannot become it",
+        &[Need::Docker],
+        fleet_images::runtime,
+    ),
+    (
+        "a fleet's images push themselves, the second time nothing",
+        &[Need::Registry],
+        fleet_images::pushes,
+    ),
+    (
+        "devcontainer up opens a fleet's development container",
+        &[Need::Docker, Need::Root, Need::DevcontainerCli],
+        fleet_images::devcontainer_up,
+    ),
+    (
         "the surroundings do not show in the digest",
         &[],
         repeat::surroundings,
@@ -364,6 +386,11 @@ impl World {
             Need::Crane => match install::go_program("crane") {
                 Ok(program) if program.is_file() => None,
                 Ok(_) => Some("crane is not installed".to_owned()),
+                Err(error) => Some(format!("{error:#}")),
+            },
+            Need::DevcontainerCli => match install::npm_program("devcontainer") {
+                Ok(program) if program.is_file() => None,
+                Ok(_) => Some("the devcontainer CLI is not installed".to_owned()),
                 Err(error) => Some(format!("{error:#}")),
             },
             Need::Root => (!install::is_root()).then(|| "not run as root".to_owned()),

@@ -92,6 +92,34 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     .map_err(|error| output(&error))
 }
 
+/// The catalog of package sets that a derivation names, as JSON. A level is proposed where none is given.
+pub(crate) fn of_sets(
+    closure: &Closure,
+    sets: &BTreeMap<String, Vec<String>>,
+    level: Option<u32>,
+) -> Result<String, CliError> {
+    let mut parsed = BTreeMap::new();
+    for (name, texts) in sets {
+        let paths = texts.iter().map(|text| closure.store_dir().parse(text));
+        let paths: Vec<StorePath> = paths.collect::<Result<_, _>>().map_err(|error| {
+            CliError::context(ExitStatus::Input, format!("package set `{name}`"), &error)
+        })?;
+        parsed.insert(name.clone(), paths);
+    }
+    let level = match level {
+        Some(level) if level > Catalog::MAX_LEVEL => {
+            let most = Catalog::MAX_LEVEL;
+            let message =
+                format!("there is no level {level} of a catalog: expected at most {most}");
+            return Err(CliError::new(ExitStatus::Input, message));
+        }
+        Some(level) => level,
+        None => proposed_level(closure, &parsed, None)?,
+    };
+    let catalog = Catalog::new(closure, &parsed, level).map_err(|error| not_made(&error))?;
+    catalog.to_json().map_err(|error| not_made(&error))
+}
+
 /// The closure that an argument stands for.
 fn closure(argument: &str) -> Result<Closure, CliError> {
     match read_input(argument)? {

@@ -5,6 +5,7 @@
 //! needs no shell, no standard environment and no network to be built. `nix/derivations.nix` writes these attributes.
 
 mod archive;
+mod catalog;
 mod manifest;
 mod oci_layout;
 mod plan;
@@ -47,6 +48,7 @@ pub(crate) fn run(_: &Args) -> Result<(), CliError> {
         "manifest" => manifest::run(&derivation.request()?, &derivation),
         "program" => program::run(&derivation.request()?, &derivation),
         "pull" => pull::run(&derivation.request()?, &derivation),
+        "catalog" => catalog::run(&derivation.request()?, &derivation),
         unknown => Err(CliError::new(
             ExitStatus::Input,
             format!("this nixply makes no output `{unknown}`"),

@@ -1,0 +1,281 @@
+//! The two images of a fleet, a development container and a production container, by `mkFleet` of debnix packages: run as
+//! their users, pushed twice, and opened as the devcontainer CLI opens them.
+
+use super::World;
+use super::nix_half::NixHalf;
+use crate::command::{command, json, output, text};
+use crate::debnix::{self, Environment};
+use crate::install;
+use crate::nixply::pushed;
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+
+/// The package sets.
+const SETS: [Environment; 3] = [
+    Environment {
+        name: "base",
+        packages: &[
+            "bash",
+            "coreutils",
+            "findutils",
+            "grep",
+            "sed",
+            "gawk",
+            "tar",
+            "gzip",
+        ],
+    },
+    Environment {
+        name: "tools",
+        packages: &[
+            "git",
+            "jq",
+            "nodejs",
+            // Node reads these from /usr/share/nodejs.
+            "node-acorn",
+            "node-cjs-module-lexer",
+            "node-undici",
+            "python3",
+            "nix-bin",
+            "direnv",
+        ],
+    },
+    // What `mkFleet` takes from its package collection.
+    Environment {
+        name: "collection",
+        packages: &["sudo", "libpam-modules", "ca-certificates", "libstdc++6"],
+    },
+];
+
+/// The fleet. Debian's programs look for their own files below `/usr`, and its sudo was built with PAM.
+const FLEET: &str = r#"(let
+  inherit (debnix) units;
+  triple = builtins.replaceStrings [ "-linux" ] [ "-linux-gnu" ] builtins.currentSystem;
+  libraries = package: "${package}/lib/${triple}";
+in
+nixply.lib.mkFleet {
+  packageSets = {
+    base = debnix.environments.base.paths;
+    tools = debnix.environments.tools.paths;
+  };
+  pkgs = { bashInteractive = units.bash; inherit (units) coreutils sudo glibc; };
+  caCertificates = "${units.ca-certificates}/share/ca-certificates/mozilla/ISRG_Root_X1.crt";
+  pamModules = "${libraries units.libpam-modules}/security";
+  loader = "${libraries units.glibc}/ld-linux-${builtins.replaceStrings [ "x86_64-linux" "aarch64-linux" ] [ "x86-64.so.2" "aarch64.so.1" ] builtins.currentSystem}";
+  libraryPath = [ (libraries units.glibc) (libraries units."libstdc++6") ];
+  extraRoot.links = { "/usr/lib" = "/lib"; "/usr/share" = "/share"; "/usr/libexec" = "/libexec"; };
+})"#;
+
+/// With a sudo among the packages, which must not get in the way of the one that works: its plugins are found below `/usr`.
+const DEVCONTAINER: &str = r#".mkDevContainer { sets = [ "base" "tools" ]; packages = [ debnix.units.sudo ]; extraConfig.Env = [
+    "HOME=/home/vscode" "USER=vscode" "PATH=/usr/local/bin:/home/vscode/.nix-profile/bin:/bin"
+    "PYTHONDONTWRITEBYTECODE=1"
+  ]; }"#;
+
+const RUNTIME: &str = r#".mkRuntime { sets = [ "base" ]; extraConfig.Cmd = [ "/bin/id" "-u" ]; }"#;
+
+/// A fleet and its two images.
+struct Fleet {
+    half: NixHalf,
+    work_dir: PathBuf,
+}
+
+impl Fleet {
+    fn new(world: &World, name: &str) -> Result<Fleet> {
+        let work_dir = world.scratch.subdir(name)?;
+        debnix::build(&world.nix, &world.fixture_dir, &work_dir, &[], &SETS)?;
+        let half = NixHalf::new(&world.root, &world.nix, &world.nixply, &work_dir)?;
+        Ok(Fleet { half, work_dir })
+    }
+
+    /// Builds an attribute of the fleet.
+    fn build(&self, attribute: &str) -> Result<PathBuf> {
+        self.half.build(&format!("{FLEET}{attribute}"))
+    }
+
+    /// `image` with the fleet before it, as an expression of its own.
+    fn image(image: &str) -> String {
+        format!("({FLEET}{image})")
+    }
+}
+
+/// Runs a script in an image as the image's user.
+fn sh(world: &World, image: &str, script: &str) -> Result<String> {
+    text(world.docker()?.run(image).args(["/bin/sh", "-euc", script]))
+}
+
+fn load(world: &World, fleet: &Fleet, image: &str, name: &str) -> Result<()> {
+    let program = fleet.half.build(&format!("{}.load", Fleet::image(image)))?;
+    let mut load = command(program.join("bin").join(format!("load-{name}")), [""; 0]);
+    load.env("DOCKER_HOST", world.docker()?.host());
+    text(&mut load).map(drop)
+}
+
+pub(super) fn devcontainer(world: &World) -> Result<()> {
+    let fleet = Fleet::new(world, "devcontainer")?;
+    load(world, &fleet, DEVCONTAINER, "devcontainer")?;
+    let image = "devcontainer:latest";
+    for (script, expected) in [
+        ("id -un; id -u; pwd", "vscode\n1000\n/workspace"),
+        ("sudo -n id -u", "0"),
+        (
+            "sudo -n cat /etc/sudoers.d/vscode",
+            "vscode ALL=(ALL:ALL) NOPASSWD:ALL",
+        ),
+        ("head -n 1 /etc/os-release", "ID=nixos"),
+        (
+            "touch /workspace/x ~/y /tmp/z; stat -c %U:%a ~ /tmp",
+            "vscode:755\nroot:1777",
+        ),
+        (
+            "echo '{\"a\":6}' | jq .a; node -p '6 * 7'; python3 -c 'import ssl; print(7)'",
+            "6\n42\n7",
+        ),
+        (
+            "git init -q repo; cd repo; git status -s; direnv version | cut -c1-2",
+            "2.",
+        ),
+        ("bash -ic 'type -t _direnv_hook' 2> /dev/null", "function"),
+        (
+            "p=$(nix-build --no-out-link -E 'derivation { name = \"built\"; system = builtins.currentSystem; \
+               builder = \"/bin/sh\"; args = [ \"-c\" \"echo built > $out\" ]; }'); cat $p",
+            "built",
+        ),
+        (
+            "nix-store --verify --check-contents 2>&1 | grep -vE '^(reading|checking)' || echo intact",
+            "intact",
+        ),
+        // What the image was made of is no garbage.
+        (
+            "nix-store --gc > /dev/null 2>&1; nix-store --verify --check-contents; git --version | cut -c1-3",
+            "git",
+        ),
+    ] {
+        let found = sh(world, image, script)?;
+        ensure!(
+            found == expected,
+            "`{script}` printed {found:?}, expected {expected:?}"
+        );
+    }
+    let labels = text(&mut world.docker()?.command([
+        "inspect",
+        "--format",
+        "{{json .Config.Labels}}",
+        image,
+    ]))?;
+    ensure!(labels.contains("remoteUser"), "the labels are {labels}");
+    verify_store(
+        world,
+        &fleet
+            .half
+            .build(&format!("{}.plan", Fleet::image(DEVCONTAINER)))?,
+    )
+}
+
+pub(super) fn runtime(world: &World) -> Result<()> {
+    let fleet = Fleet::new(world, "runtime")?;
+    load(world, &fleet, RUNTIME, "runtime")?;
+    let image = "runtime:latest";
+    let printed = text(&mut world.docker()?.run(image))?;
+    ensure!(printed == "1000", "the command printed {printed:?}");
+    for (script, expected) in [
+        ("id -un; pwd; echo $HOME", "app\n/app\n/app"),
+        ("touch /app/x; test ! -w /etc/passwd; echo kept", "kept"),
+        (
+            "find / -xdev -perm /6000 -type f 2> /dev/null || true; command -v sudo su doas || echo none",
+            "none",
+        ),
+        ("test ! -e /nix/var/nix/db || echo database", ""),
+    ] {
+        let found = sh(world, image, script)?;
+        ensure!(
+            found == expected,
+            "`{script}` printed {found:?}, expected {expected:?}"
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn pushes(world: &World) -> Result<()> {
+    let fleet = Fleet::new(world, "fleet-pushes")?;
+    let reference = world.reference("fleet/runtime:v1")?;
+    let program = fleet
+        .half
+        .build(&format!("{}.push", Fleet::image(RUNTIME)))?;
+    let push = || {
+        let mut push = command(program.join("bin/push-runtime"), [&reference[..], "--json"]);
+        push.env("NIXPLY_CACHE_DIR", &fleet.work_dir);
+        pushed(&mut push)
+    };
+    let first = push()?;
+    ensure!(first["unchanged"] == false, "there was something: {first}");
+    let second = push()?;
+    ensure!(
+        second["unchanged"] == true && second["layer_bytes_sent"] == 0,
+        "the second push sent something: {second}"
+    );
+    ensure!(first["digest"] == second["digest"], "{first} {second}");
+    let catalog = fs::read(fleet.build(".catalog")?)?;
+    let catalog: serde_json::Value = serde_json::from_slice(&catalog)?;
+    ensure!(
+        catalog["schema"] == "nixply.catalog/1",
+        "this is no catalog: {catalog}"
+    );
+    Ok(())
+}
+
+pub(super) fn devcontainer_up(world: &World) -> Result<()> {
+    let fleet = Fleet::new(world, "devcontainer-up")?;
+    load(world, &fleet, DEVCONTAINER, "devcontainer")?;
+    let workspace = fleet.work_dir.join("project");
+    fs::create_dir_all(workspace.join(".devcontainer"))?;
+    // The container's user is the owner of what is mounted, as on a developer's machine.
+    chown(&workspace, Some(1000), Some(1000))?;
+    let settings = serde_json::json!({
+        "image": "devcontainer:latest",
+        "postStartCommand": "id -un > started",
+        "updateRemoteUserUID": false,
+        "runArgs": ["--network=none"],
+    });
+    fs::write(
+        workspace.join(".devcontainer/devcontainer.json"),
+        settings.to_string(),
+    )?;
+    let docker = world.docker()?;
+    let mut up = command(install::npm_program("devcontainer")?, ["up"]);
+    up.arg("--workspace-folder").arg(&workspace);
+    let told = json(up.env("DOCKER_HOST", docker.host()))?;
+    let container = told["containerId"]
+        .as_str()
+        .with_context(|| format!("devcontainer up said {told}"))?;
+    ensure!(
+        told["outcome"] == "success" && told["remoteUser"] == "vscode",
+        "devcontainer up said {told}"
+    );
+    let started = fs::read_to_string(workspace.join("started"));
+    text(&mut docker.command(["rm", "--force", container]))?;
+    ensure!(
+        started.as_deref().is_ok_and(|text| text == "vscode\n"),
+        "postStartCommand left {started:?}"
+    );
+    Ok(())
+}
+
+/// The store of this machine is what it was: containers got copies.
+fn verify_store(world: &World, plan: &Path) -> Result<()> {
+    let paths = world.nix.closure_paths(plan)?;
+    let verified = output(
+        world
+            .nix
+            .command("nix-store", ["--verify-path"])
+            .args(&paths),
+    )?;
+    ensure!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stderr)
+    );
+    Ok(())
+}
