@@ -6,7 +6,7 @@
 
 use crate::{PackerRecord, Plan, PlannedLayer};
 use nixply_layer::{Compression, FinishedTar, Nix2containerPath};
-use nixply_oci::{DiffId, History, MediaType, Platform, RuntimeConfig};
+use nixply_oci::{DiffId, History, Platform, RuntimeConfig};
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -36,7 +36,6 @@ struct Layer {
     diff_ids: DiffId,
     #[serde(default)]
     paths: Vec<Nix2containerPath>,
-    mediatype: MediaType,
     /// A finished layer, compressed or not.
     #[serde(rename = "layer-path")]
     file: Option<PathBuf>,
@@ -66,16 +65,6 @@ pub enum Nix2containerError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
-    },
-    /// A finished layer is compressed.
-    #[error("layer {layer_idx}: `{}` is a layer of type `{media_type}`: expected an uncompressed tar", .path.display())]
-    Compressed {
-        /// The layer, from the bottom, from 0.
-        layer_idx: usize,
-        /// The file.
-        path: PathBuf,
-        /// Its media type.
-        media_type: MediaType,
     },
 }
 
@@ -148,16 +137,6 @@ impl Layer {
                 self.history.clone(),
             ));
         };
-        if !matches!(
-            self.mediatype,
-            MediaType::OciLayerTar | MediaType::DockerLayerTar
-        ) {
-            return Err(Nix2containerError::Compressed {
-                layer_idx,
-                path: path.clone(),
-                media_type: self.mediatype.clone(),
-            });
-        }
         let metadata = path
             .metadata()
             .map_err(|source| Nix2containerError::LayerFile {

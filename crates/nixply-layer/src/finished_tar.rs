@@ -6,7 +6,7 @@ use crate::spec::{FinishedTar, LayerContents, LayerSpec, StoreRoot, tar_title};
 use crate::tar_writer::TarSink;
 use nixply_oci::DiffId;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 
 /// Streams a tar to a sink. Whoever hashes its bytes anyway compares the hash ([`check_diff_id`]).
 pub(crate) fn write_finished_tar<S: TarSink>(
@@ -31,12 +31,18 @@ pub(crate) fn write_finished_tar<S: TarSink>(
             found: format!("{found_bytes} bytes"),
         });
     }
+    let mut reader = uncompressed(&mut file).map_err(read_error)?;
+    let whole_bytes = match reader {
+        Contents::Plain(_) => tar.size_bytes,
+        // Nobody knows; it goes on to the end.
+        Contents::Compressed(_) => u64::MAX >> 1,
+    };
     // What it holds is not looked at: whoever compares it sees one entry, the tar.
     let name = tar_title(&tar.path);
     let whole = Entry {
         name: name.as_bytes(),
         kind: EntryKind::File {
-            size_bytes: tar.size_bytes,
+            size_bytes: whole_bytes,
         },
         mode: 0,
         uid: 0,
@@ -45,23 +51,69 @@ pub(crate) fn write_finished_tar<S: TarSink>(
     };
     sink.begin_entry(&whole, 0, 0);
     let mut buffer = sink.first_buffer();
-    let mut left_bytes = tar.size_bytes;
-    while left_bytes > 0 {
-        let want = usize::try_from(left_bytes).map_or(buffer.len(), |left| left.min(buffer.len()));
-        file.read_exact(&mut buffer[..want])
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::UnexpectedEof => WriteLayerError::Shrank {
-                    path: path.clone(),
-                    expected_bytes: tar.size_bytes,
-                    found_bytes: tar.size_bytes - left_bytes,
-                },
-                _ => read_error(source),
-            })?;
-        sink.take_buffer(&mut buffer, want)
-            .map_err(WriteLayerError::Sink)?;
-        left_bytes -= want as u64;
+    let mut total_bytes = 0;
+    loop {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match reader.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(read_error(error)),
+            }
+        }
+        let is_last = filled < buffer.len();
+        total_bytes += filled as u64;
+        if filled > 0 {
+            sink.take_buffer(&mut buffer, filled)
+                .map_err(WriteLayerError::Sink)?;
+        }
+        if is_last {
+            break;
+        }
+    }
+    let is_plain = matches!(reader, Contents::Plain(_));
+    if is_plain && total_bytes != tar.size_bytes {
+        return Err(WriteLayerError::TarContent {
+            path,
+            expected: format!("{} bytes", tar.size_bytes),
+            found: format!("{total_bytes} bytes"),
+        });
     }
     Ok(())
+}
+
+/// What a file gives.
+enum Contents<'a> {
+    /// Its own bytes.
+    Plain(&'a mut File),
+    /// What it decompresses to.
+    Compressed(Box<dyn Read + 'a>),
+}
+
+impl Read for Contents<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(into),
+            Self::Compressed(reader) => reader.read(into),
+        }
+    }
+}
+
+/// The tar in a file that may be compressed, as layers are that nix2container pulled: told by its first bytes, which no tar
+/// begins with.
+fn uncompressed(file: &mut File) -> io::Result<Contents<'_>> {
+    let mut head = Vec::new();
+    (&mut *file).take(4).read_to_end(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(if head.starts_with(b"\x1f\x8b") {
+        let buffered = BufReader::new(file);
+        Contents::Compressed(Box::new(flate2::bufread::MultiGzDecoder::new(buffered)))
+    } else if head.starts_with(b"\x28\xb5\x2f\xfd") {
+        Contents::Compressed(Box::new(zstd::stream::read::Decoder::new(file)?))
+    } else {
+        Contents::Plain(file)
+    })
 }
 
 /// A tar that exists already must be the one that was planned. Of other layers nobody knows the diff ID before.

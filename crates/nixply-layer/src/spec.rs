@@ -39,14 +39,15 @@ pub enum LayerContents {
     Nix2container(Nix2containerTar),
 }
 
-/// A tar that exists already, uncompressed: what is left of a script's work, or dockerTools' customisation layer.
+/// A tar that exists already: what is left of a script's work, dockerTools' customisation layer, or a layer that
+/// nix2container pulled, whose file may be compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishedTar {
     /// The file on this machine; not part of the layer.
     pub path: PathBuf,
-    /// The hash of its bytes, which is checked while they stream.
+    /// The hash of the tar, which is checked while it streams.
     pub diff_id: DiffId,
-    /// The number of its bytes.
+    /// The number of the file's bytes.
     pub size_bytes: u64,
 }
 

@@ -10,6 +10,7 @@ use nixply_layer::{
 };
 use nixply_oci::{DiffId, MediaType};
 use std::fs;
+use std::io::Write as _;
 
 const NAME: &str = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-x-layer/layer.tar";
 
@@ -58,6 +59,26 @@ fn the_bytes_come_out_as_they_are_in_every_compression() {
             let difference = compare_layer(&spec, &store.root(), stored, &record.media_type);
             assert_eq!(difference.unwrap(), None);
         }
+    }
+}
+
+#[test]
+fn a_compressed_file_gives_its_tar() {
+    let tar = tar_of((1 << 20) + 512);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar).unwrap();
+    let zstd = zstd::encode_all(tar.as_slice(), 1).unwrap();
+    for compressed in [gzip.finish().unwrap(), zstd] {
+        let (store, mut spec) = store_with(&compressed, Compression::default());
+        let LayerContents::Tar(finished) = &mut spec.contents else {
+            panic!();
+        };
+        finished.diff_id = DiffId::of(&tar);
+        let mut stored = Vec::new();
+        let record = write_layer(&spec, &store.root(), &pool(1), &mut stored).unwrap();
+        assert_eq!(record.diff_id, DiffId::of(&tar));
+        let difference = compare_layer(&spec, &store.root(), &mut &stored[..], &record.media_type);
+        assert_eq!(difference.unwrap(), None);
     }
 }
 

@@ -430,3 +430,33 @@ pub(super) fn arguments(world: &World) -> Result<()> {
         &Value::from(1_719_341_705),
     )
 }
+
+/// The documents whose examples are built.
+const DOCUMENTS: [&str; 2] = [
+    "migrating-from-dockertools.md",
+    "migrating-from-nix2container.md",
+];
+
+pub(super) fn documented_examples(world: &World) -> Result<()> {
+    let docs = world.fixture_dir.join("../../docs");
+    let mut built = 0;
+    for document in DOCUMENTS {
+        let text = fs::read_to_string(docs.join(document))
+            .with_context(|| format!("cannot read {document}"))?;
+        for block in text.split("```nix\n").skip(1) {
+            let example = block.split("```").next().unwrap_or_default();
+            let packages = "pkgs // { inherit (debnix.units) bash coreutils; }";
+            let whole = format!(
+                "let example = {{ nixply, pkgs }}: {example}; in \
+                 example {{ nixply = withPkgs; pkgs = {packages}; }}"
+            );
+            world
+                .nix_half
+                .build(&whole)
+                .with_context(|| format!("{document}: this example is not built: {example}"))?;
+            built += 1;
+        }
+    }
+    ensure!(built >= 8, "only {built} examples were found");
+    Ok(())
+}

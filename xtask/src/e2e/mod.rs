@@ -203,6 +203,11 @@ const STEPS: &[Step] = &[
         docker_tools::conf,
     ),
     (
+        "the examples for those who come from dockerTools and nix2container are built",
+        &[Need::Root, Need::Tool(FAKEROOT)],
+        docker_tools::documented_examples,
+    ),
+    (
         "wrong arguments of dockerTools' functions are named",
         &[Need::Tool(FAKEROOT)],
         docker_tools::arguments,

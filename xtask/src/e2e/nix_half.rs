@@ -43,7 +43,7 @@ impl NixHalf {
         fs::remove_file(stripped).context("cannot remove the stripped nixply")?;
         let prelude = format!(
             "let {debnix} tool = builtins.storePath {}; nixply = import {nix} {{ nixply = tool; }}; \
-             pkgs = import {} {{ }}; inherit (import {nix} {{ nixply = tool; inherit pkgs; }}) dockerTools; in ",
+             pkgs = import {} {{ }}; withPkgs = import {nix} {{ nixply = tool; inherit pkgs; }}; inherit (withPkgs) dockerTools; in ",
             nixply.display(),
             root.join("fixtures/nixpkgs-like").display(),
             nix = root.join("nix").display(),
