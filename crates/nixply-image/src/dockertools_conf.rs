@@ -191,7 +191,7 @@ impl DockerToolsConf {
                     layer.paths.clear();
                 }
             }
-            plan.put_on(base);
+            crate::base::put_on(&mut plan, base);
         }
         let mut seen = std::collections::BTreeSet::new();
         for paths in &self.store_layers {

@@ -3,7 +3,7 @@
 //! The JSON form is `nixply.plan/1`, a contract: readers refuse an unknown major schema and ignore unknown fields.
 //! Store paths stand unescaped, so that Nix finds them and keeps the closure alive.
 
-use crate::base::{BaseImage, BaseRecord, BaseTree, PlannedBaseLayer, tar_key};
+use crate::base::{BaseRecord, PlannedBaseLayer};
 use crate::nix_database::database_contents;
 use crate::{
     LayerFormatRecord, LayerReasonRecord, LinkedContent, PlannedDatabase, PlannedDatabaseError,
@@ -308,21 +308,6 @@ impl Plan {
         }
     }
 
-    /// Puts the layers of a base below everything that comes.
-    pub(crate) fn put_on(&mut self, base: BaseImage) {
-        self.layers = base.layers;
-        self.base = Some(BaseRecord {
-            name: base.name,
-            digest: base.digest,
-            history: base.history,
-            // The store paths stand in the layers.
-            tree: base.tree.map(|tree| BaseTree {
-                store_paths: BTreeMap::new(),
-                ..tree
-            }),
-        });
-    }
-
     /// Reads a plan and checks it: the schema, each store path, that none stands twice, and each layer's key.
     pub fn from_json(bytes: &[u8]) -> Result<Self, PlanError> {
         #[derive(Deserialize)]
@@ -354,7 +339,7 @@ impl Plan {
 
     /// What each layer is made from, bottom first, with its key checked; none for base layers, which are finished.
     pub fn layer_specs(&self) -> Result<Vec<Option<LayerSpec>>, PlanError> {
-        self.check_base_layers()?;
+        crate::base::check_layers(self)?;
         let store_dir = self.store_dir();
         let mut seen = std::collections::BTreeSet::new();
         let mut specs = Vec::with_capacity(self.layers.len());
@@ -443,48 +428,6 @@ impl Plan {
             specs.push(Some(spec));
         }
         Ok(specs)
-    }
-
-    /// Base layers are the lowest, each tells what it is, and the history tells of each.
-    fn check_base_layers(&self) -> Result<(), PlanError> {
-        let mut count = 0;
-        for (layer_idx, layer) in self.layers.iter().enumerate() {
-            let PlannedLayer::Base(base) = layer else {
-                continue;
-            };
-            let problem = |problem| PlanError::BaseLayer { layer_idx, problem };
-            if count != layer_idx {
-                return Err(problem("a base layer stands above another layer"));
-            }
-            count += 1;
-            match (&base.descriptor, base.key, base.size_bytes) {
-                (Some(_), None, None) => {}
-                (None, Some(found), Some(_)) => {
-                    let expected = tar_key(base.diff_id, self.compression);
-                    if expected != found {
-                        return Err(PlanError::Key {
-                            layer_idx,
-                            expected,
-                            found,
-                        });
-                    }
-                }
-                _ => {
-                    return Err(problem(
-                        "a base layer has a descriptor, or a key and a size",
-                    ));
-                }
-            }
-        }
-        let history = self.base.iter().flat_map(|base| &base.history);
-        let histories = history.filter(|entry| !entry.empty_layer).count();
-        if histories == count {
-            return Ok(());
-        }
-        Err(PlanError::BaseHistory {
-            layers: count,
-            histories,
-        })
     }
 
     /// Root files as a layer takes them, checked against each other and the store directory.

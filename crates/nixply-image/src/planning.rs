@@ -1,6 +1,6 @@
 //! From a closure and options to a plan.
 
-use crate::base::{check_store_dir, put_over};
+use crate::base::{check_store_dir, put_on, put_over};
 use crate::nix_database::database_layer;
 use crate::{
     BaseError, BaseImage, LayerFormatRecord, LayerReasonRecord, LinkedContent, NixOwner,
@@ -133,7 +133,7 @@ pub fn plan_image(
         } else if base.has_database {
             return Err(BaseError::Database.into());
         }
-        plan.put_on(base);
+        put_on(&mut plan, base);
     }
     let base_layers = plan.layers.len();
     if let Some(closure) = closure {
@@ -283,24 +283,12 @@ fn check_all_known(base: &BaseImage, closure: Option<&Closure>) -> Result<(), Ba
             parsed.is_ok_and(|path| closure.find(&path).is_some())
         })
     };
-    let mut held = base.layers.iter().flat_map(held_paths);
+    let mut held = base.layers.iter().flat_map(PlannedLayer::store_paths);
     match held.find(|path| !is_known(path)) {
         Some(path) => Err(BaseError::UnknownPath {
             path: path.to_owned(),
         }),
         None => Ok(()),
-    }
-}
-
-/// The store paths that a layer is known to hold, as absolute paths.
-fn held_paths(layer: &PlannedLayer) -> Vec<&str> {
-    match layer {
-        PlannedLayer::Store { paths, .. } => {
-            paths.iter().map(|planned| planned.path.as_str()).collect()
-        }
-        PlannedLayer::Base(base) => base.paths.iter().map(String::as_str).collect(),
-        // A path that nix2container put elsewhere is not where it would be looked for.
-        _ => Vec::new(),
     }
 }
 
@@ -319,7 +307,11 @@ fn set_base_annotations(base: &BaseImage, annotations: &mut BTreeMap<String, Str
 
 /// The part of a closure that the layers of a plan do not hold yet; none where they hold all of it.
 fn without_base<'c>(closure: &'c Closure, plan: &Plan) -> Option<Cow<'c, Closure>> {
-    let held: BTreeSet<&str> = plan.layers.iter().flat_map(held_paths).collect();
+    let held: BTreeSet<&str> = plan
+        .layers
+        .iter()
+        .flat_map(PlannedLayer::store_paths)
+        .collect();
     if held.is_empty() {
         return Some(Cow::Borrowed(closure));
     }

@@ -3,9 +3,11 @@
 //! A derivation's closure holds more than belongs into the image: the specification itself, and what only planning reads,
 //! such as a prior plan. So the specification's text is searched again, without the fields that name such inputs.
 
+use crate::{Plan, PlannedLayer};
 use nixply_store::{Closure, PathIdx, StorePath};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// The digits of a store path's hash.
@@ -32,7 +34,7 @@ pub enum ReferencesError {
 }
 
 /// The store paths of `closure` that a specification needs in its image: those in its text, those in the bytes of the
-/// `source` of a file, and those that a finished layer refers to. What they refer to in turn is left to the caller.
+/// `source` of a file, those that a finished layer refers to, and those in the layers of a plan that it is built on. What they refer to in turn is left to the caller.
 pub fn image_paths(spec: &[u8], closure: &Closure) -> Result<Vec<StorePath>, ReferencesError> {
     let mut spec: Value = serde_json::from_slice(spec).map_err(ReferencesError::Json)?;
     let search = Search::new(closure);
@@ -50,12 +52,32 @@ pub fn image_paths(spec: &[u8], closure: &Closure) -> Result<Vec<StorePath>, Ref
         })?;
         found.extend(search.in_bytes(&bytes));
     }
+    if let Some(plan) = base_plan(&spec["base"]) {
+        for path in plan.layers.iter().flat_map(PlannedLayer::store_paths) {
+            found.extend(search.in_bytes(path.as_bytes()));
+        }
+    }
     if let Some(fields) = spec.as_object_mut() {
         fields.retain(|field, _| !INPUTS.contains(&field.as_str()));
     }
     found.extend(search.in_bytes(spec.to_string().as_bytes()));
     let path = |idx: PathIdx| closure.info(idx).path.clone();
     Ok(found.into_iter().map(path).collect())
+}
+
+/// The plan that an image is built on, where its base is one: what stands in its layers stands in the image. What else a
+/// base is, is read when the image is planned.
+fn base_plan(base: &Value) -> Option<Plan> {
+    let path = Path::new(base["path"].as_str().or(base.as_str())?);
+    let mut file = std::fs::File::open(path).ok()?;
+    let mut bytes = Vec::new();
+    // An archive can have any size, and does not begin so.
+    (&mut file).take(1).read_to_end(&mut bytes).ok()?;
+    if bytes != b"{" {
+        return None;
+    }
+    file.read_to_end(&mut bytes).ok()?;
+    Plan::from_json(&bytes).ok()
 }
 
 fn texts(list: &Value) -> impl Iterator<Item = &str> {
@@ -172,6 +194,63 @@ mod tests {
     fn a_finished_layer_brings_what_it_refers_to() {
         let spec = serde_json::json!({ "layer_tars": [format!("/nix/store/{TAR}")] });
         assert_eq!(names(&spec), [BASH]);
+    }
+
+    #[test]
+    fn a_plan_below_brings_what_its_layers_hold() {
+        let packed = closure()
+            .restrict(&[StorePath::new(FILE).unwrap()])
+            .unwrap();
+        let record = crate::PackerRecord {
+            name: "x".to_owned(),
+            version: 1,
+            max_layers: 1,
+            catalog: None,
+            level: None,
+            unknown_paths: None,
+        };
+        let platform = nixply_oci::Platform::linux("amd64");
+        let mut plan = Plan::empty(platform, record, nixply_layer::Compression::None);
+        plan.tool = Some(format!("/nix/store/{BASH}"));
+        let paths: Vec<crate::PlannedPath> = packed
+            .paths()
+            .iter()
+            .map(|info| crate::PlannedPath {
+                path: packed.store_dir().display(&info.path),
+                nar_hash: info.nar_hash,
+                nar_size_bytes: 1,
+                rides_on: None,
+                permissions: Vec::new(),
+            })
+            .collect();
+        let contents = nixply_layer::LayerContents::Store {
+            store_dir: packed.store_dir().clone(),
+            paths: packed
+                .paths()
+                .iter()
+                .map(|info| nixply_layer::StorePathContent {
+                    path: info.path.clone(),
+                    nar_hash: info.nar_hash,
+                    nar_size_bytes: 1,
+                    permissions: Vec::new(),
+                })
+                .collect(),
+        };
+        plan.layers.push(PlannedLayer::Store {
+            key: plan.layer_spec(contents).key(),
+            nar_size_bytes: 2,
+            reason: None,
+            head: None,
+            sets: Vec::new(),
+            set_count: None,
+            paths,
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("plan.json");
+        std::fs::write(&file, plan.to_json().unwrap()).unwrap();
+        assert_eq!(names(&serde_json::json!({ "base": file })), [ENV, FILE]);
+        std::fs::write(&file, "no plan").unwrap();
+        assert_eq!(names(&serde_json::json!({ "base": file })), [""; 0]);
     }
 
     #[test]

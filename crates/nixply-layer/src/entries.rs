@@ -191,7 +191,7 @@ mod tests {
         builder
             .append_data(
                 &mut header(tar::EntryType::Directory, 0),
-                "./tmp/",
+                "tmp/",
                 io::empty(),
             )
             .unwrap();
@@ -229,7 +229,7 @@ mod tests {
         let (entries, diff_id) = list(&tar);
         assert_eq!(diff_id, DiffId::of(&tar));
         assert_eq!(entries.len(), 4);
-        assert_eq!(entries[0].name, b"./tmp");
+        assert_eq!(entries[0].name, b"tmp");
         assert_eq!(entries[0].kind, StoredEntryKind::Directory);
         assert_eq!(
             (entries[0].mode, entries[0].uid, entries[0].gid),

@@ -17,6 +17,7 @@
 mod error;
 mod from_plan;
 mod from_stored;
+mod in_plan;
 mod layer;
 mod lock;
 mod over;
@@ -25,6 +26,7 @@ mod tree;
 
 pub use error::{BaseError, LinkProblem};
 pub(crate) use from_stored::tar_key;
+pub(crate) use in_plan::{check_layers, put_on};
 pub use layer::BaseLayer;
 pub use lock::{BaseLock, LOCK_SCHEMA};
 pub(crate) use over::{check_store_dir, put_over};
