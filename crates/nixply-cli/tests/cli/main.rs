@@ -23,6 +23,7 @@ mod login_tools;
 mod network;
 mod other_tools;
 mod plan;
+mod pull_image;
 mod push;
 mod registry;
 mod reuse;
