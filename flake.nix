@@ -44,9 +44,13 @@
       });
 
       # `pkgs.nixply` beside `pkgs.dockerTools`: the command, and the functions `pkgs.nixply.lib`.
-      overlays.default = final: _: {
+      overlays.default = final: prev: {
         nixply = packageOf final // import ./nix { nixply = packageOf final.buildPackages; pkgs = final; };
       };
+      # The same in the place of `pkgs.dockerTools`; what nixply does not have stays nixpkgs' own.
+      overlays.dockerTools = final: prev:
+        let nixply = import ./nix { nixply = packageOf final.buildPackages; pkgs = final // { inherit (prev) dockerTools; }; };
+        in self.overlays.default final prev // { inherit (nixply) dockerTools; };
 
       # Every function takes `pkgs` beside its own arguments: `nixply.lib.buildImage { inherit pkgs; name = "app"; }`. All of
       # them for one nixpkgs: `nixply.lib.withPkgs pkgs`.

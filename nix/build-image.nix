@@ -113,19 +113,20 @@ in
         inherit command defaultArguments;
         description = "${name} the image ${imageName}";
       };
-      loadInto = engine: program "load" [ "load" "${plan}" "--into" engine "--tag" imageTag ] [ ];
+      # The bytes go through a pipe: to compress them would only cost time, and Docker's image ID is the same.
+      load = options: program "load" ([ "load" "${plan}" "--compression" "none" "--tag" imageTag ] ++ options) [ ];
       attributes = {
         inherit plan imageName imageTag;
         archive = derivations.mkArchive { name = "${baseName}.tar"; inherit plan; tag = imageTag; };
         ociLayout = derivations.mkOciLayout { name = "${baseName}-oci-layout"; inherit plan; tag = imageTag; };
         manifest = derivations.mkManifest { name = "${baseName}-manifest.json"; inherit plan; };
         push = program "push" [ "push" "${plan}" ] (if hasHost then [ reference ] else [ ]);
-        load = program "load" [ "load" "${plan}" "--tag" imageTag ] [ ];
+        load = load [ ];
         copyToRegistry =
           if hasHost then program "push" [ "push" "${plan}" reference ] [ ]
           else throw "${function}: `copyToRegistry` pushes to the image's own name, and `${imageName}` names no registry: use `push`";
-        copyToDockerDaemon = loadInto "docker";
-        copyToPodman = loadInto "podman";
+        copyToDockerDaemon = load [ "--into" "docker" ];
+        copyToPodman = load [ "--into" "podman" ];
       } // args.passthru;
     in
     plan // attributes // {

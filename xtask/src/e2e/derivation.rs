@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::command::{self, command};
+use crate::nixply::pushed;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs;
@@ -181,6 +182,55 @@ pub(super) fn errors(world: &World) -> Result<()> {
         };
         let said = nix_half.refused(&expression)?;
         ensure!(said.contains(expected), "expected `{expected}`:\n{said}");
+    }
+    Ok(())
+}
+
+pub(super) fn programs(world: &World) -> Result<()> {
+    let name = world.reference("from-a-program")?;
+    let image = format!(
+        "(nixply.lib.buildImage {{ name = \"{name}\"; config.Cmd = [ \"${{debnix.environments.shell}}/bin/echo\" \"hello\" ]; }})"
+    );
+    let tag = world.nix_half.eval(&format!("{image}.imageTag"))?;
+    let tag = tag.as_str().context("no tag")?.to_owned();
+    let run = |attribute: &str, program: &str, arguments: &[&str]| -> Result<Value> {
+        let program = format!("bin/{program}-from-a-program");
+        let program = world
+            .nix_half
+            .build(&format!("{image}.{attribute}"))?
+            .join(program);
+        let mut run = command(program, arguments);
+        run.env("NIXPLY_CACHE_DIR", world.nix.conf_dir().join("programs"));
+        pushed(&mut run)
+    };
+    // Without words, push and copyToRegistry know where to.
+    let by_name = run("push", "push", &["--json"]);
+    ensure!(by_name.is_err(), "options alone name no registry");
+    let copied = run("copyToRegistry", "push", &["--json"])?;
+    let again = run("push", "push", &[&format!("{name}:other"), "--json"])?;
+    ensure!(
+        copied["digest"] == again["digest"] && again["layer_bytes_sent"] == 0,
+        "pushed twice, other images: {copied} {again}"
+    );
+    let program = world
+        .nix_half
+        .build(&format!("{image}.push"))?
+        .join("bin/push-from-a-program");
+    let mut push = command(program, [""; 0]);
+    let said = command::text(push.env("NIXPLY_CACHE_DIR", world.nix.conf_dir().join("programs")))?;
+    ensure!(
+        said.contains(&format!("{name}:{tag}")),
+        "pushed elsewhere:\n{said}"
+    );
+
+    if let Ok(docker) = world.docker() {
+        let load = world
+            .nix_half
+            .build(&format!("{image}.copyToDockerDaemon"))?;
+        let mut load = command(load.join("bin/load-from-a-program"), [""; 0]);
+        command::text(load.env("DOCKER_HOST", docker.host()))?;
+        let printed = command::text(&mut docker.run(&format!("{name}:{tag}")))?;
+        ensure!(printed == "hello", "the container printed {printed:?}");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The flake, on a stub of nixpkgs (`fixtures/nixpkgs-stub`).
 
 use super::World;
+use super::documentation::blocks;
 use crate::command::{self, command};
 use crate::nixply::pushed;
 use anyhow::{Context, Result, ensure};
@@ -12,24 +13,23 @@ use std::process::Command;
 /// What a flake of nixply's consists of, as far as Nix has to see it.
 const FLAKE_FILES: [&str; 4] = ["flake.nix", "nix", "Cargo.toml", "Cargo.lock"];
 
-/// A project that has an image and nothing else.
-const PROJECT: &str = r#"{
-  inputs.nixpkgs.url = "path:NIXPKGS";
-  inputs.nixply.url = "path:NIXPLY";
+/// What the flake of the documentation has, by the overlay.
+const OVERLAID: &str = r#"{
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+  inputs.nixply.url = "github:acme/nixply";
   inputs.nixply.inputs.nixpkgs.follows = "nixpkgs";
 
   outputs = { self, nixpkgs, nixply }:
-    let pkgs = nixpkgs.legacyPackages.SYSTEM;
+    let pkgs = nixpkgs.legacyPackages.x86_64-linux;
     in {
-      packages.SYSTEM.app = nixply.lib.buildImage {
-        inherit pkgs;
-        name = "app";
-        config.Cmd = [ "${pkgs.bash}/bin/bash" ];
-      };
-      # The same by the overlay.
-      packages.SYSTEM.overlaid = (pkgs // nixply.overlays.default pkgs pkgs).nixply.lib.buildImage {
-        name = "app";
-        config.Cmd = [ "${pkgs.bash}/bin/bash" ];
+      packages.x86_64-linux.app = (pkgs // nixply.overlays.default pkgs pkgs).nixply.lib.buildImage {
+        name = "ghcr.io/acme/app";
+        contents = [ pkgs.bash ];
+        root.users.app = { uid = 1000; };
+        config = {
+          User = "app";
+          Cmd = [ "${pkgs.bash}/bin/bash" ];
+        };
       };
     };
 }
@@ -122,14 +122,17 @@ fn this_system() -> String {
 pub(super) fn run_push(world: &World) -> Result<()> {
     let dir = world.scratch.subdir("project")?;
     copy_flakes(world, &dir)?;
-    let at = |name: &str| dir.join(name).display().to_string();
-    let project = PROJECT
-        .replace("NIXPKGS", &at("nixpkgs-stub"))
-        .replace("NIXPLY", &at("nixply-flake"))
-        .replace("SYSTEM", &this_system());
-    let project_dir = dir.join("app");
-    fs::create_dir_all(&project_dir)?;
-    fs::write(project_dir.join("flake.nix"), project)?;
+    let document = fs::read_to_string(world.root.join("docs/nix.md"))?;
+    let documented = blocks(&document, "nix flake").pop().context("no flake")?.1;
+    let at = |name: &str| format!("path:{}", dir.join(name).display());
+    for (name, flake) in [("documented", documented.as_str()), ("overlaid", OVERLAID)] {
+        let flake = flake
+            .replace("github:NixOS/nixpkgs/nixos-unstable", &at("nixpkgs-stub"))
+            .replace("github:acme/nixply", &at("nixply-flake"))
+            .replace("x86_64-linux", &this_system());
+        fs::create_dir_all(dir.join(name))?;
+        fs::write(dir.join(name).join("flake.nix"), flake)?;
+    }
     let nix = |words: &[&str]| {
         let features = ["--extra-experimental-features", "nix-command flakes"];
         let mut nix = world.nix.command("nix", features);
@@ -137,17 +140,17 @@ pub(super) fn run_push(world: &World) -> Result<()> {
         nix.args(words)
             .env("NIXPKGS_STUB", packages.to_string())
             .env("NIXPLY_CACHE_DIR", world.nix.conf_dir().join("flake-cache"))
-            .current_dir(&project_dir);
+            .current_dir(&dir);
         nix
     };
-    let build = |attribute: &str| -> Result<PathBuf> {
-        let link = dir.join(format!("result-{attribute}"));
-        let mut build = nix(&["build", "--impure", &format!("path:.#{attribute}"), "-o"]);
+    let build = |installable: &str| -> Result<PathBuf> {
+        let link = dir.join("result");
+        let mut build = nix(&["build", "--impure", &format!("path:{installable}"), "-o"]);
         command::stdout(build.arg(&link))?;
         link.canonicalize().context("no result")
     };
     ensure!(
-        build("app")? == build("overlaid")?,
+        build("./documented#app")? == build("./overlaid#app")?,
         "the overlay makes another image than the functions"
     );
 
@@ -156,7 +159,7 @@ pub(super) fn run_push(world: &World) -> Result<()> {
         let words = [
             "run",
             "--impure",
-            "path:.#app.push",
+            "path:./documented#app.push",
             "--",
             &reference,
             "--json",
@@ -170,7 +173,7 @@ pub(super) fn run_push(world: &World) -> Result<()> {
         second["layer_bytes_sent"] == 0 && second["digest"] == first["digest"],
         "the second push sent {second}"
     );
-    let manifest = build("app.manifest")?;
+    let manifest = build("./documented#app.manifest")?;
     let printed = command::text(command("sha256sum", ["--"]).arg(manifest))?;
     let digest = printed.split(' ').next().unwrap_or_default();
     ensure!(

@@ -8,6 +8,7 @@ mod closures;
 mod containers;
 mod derivation;
 mod docker_tools;
+mod documentation;
 mod flake;
 mod fleet;
 mod fleet_images;
@@ -86,6 +87,21 @@ const STEPS: &[Step] = &[
         "every output of a derivation is built the same again",
         &[],
         derivation::check,
+    ),
+    (
+        "the programs of a derivation push and load",
+        &[Need::Registry],
+        derivation::programs,
+    ),
+    (
+        "every example of the documentation about Nix is built",
+        &[],
+        documentation::examples,
+    ),
+    (
+        "the documentation describes every argument and attribute",
+        &[],
+        documentation::tables,
     ),
     (
         "the flake shows its outputs and passes its check",
