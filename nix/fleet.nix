@@ -79,10 +79,12 @@ let
   # PAM asks modules and files that a container does not have.
   sudo = or' args.sudo (if collection.sudo ? override then "${collection.sudo.override { pam = null; }}" else "${collection.sudo}");
   libraryPath = concatStringsSep ":" (or' args.libraryPath [ "${collection.glibc}/lib" "${collection.stdenv.cc.cc.lib}/lib" ]);
-  loader = or' args.loader "${collection.stdenv.cc.bintools.dynamicLinker}";
+  # Where foreign programs look for what starts them; null on processors where nobody has tried.
+  place = loaderPlaces.${architecture} or null;
+  loader = or' args.loader "${collection.glibc}/lib/${baseNameOf place}";
   # `false` means none.
   optionalPackage = value: default: if value == false then null else or' value default;
-  nixLd = optionalPackage args.nixLd (collection.nix-ld or null);
+  nixLd = if place == null then null else optionalPackage args.nixLd (collection.nix-ld or null);
   nixDirenv = optionalPackage args.nixDirenv (collection.nix-direnv or null);
 
   packagesOf = function: image:
@@ -113,7 +115,6 @@ let
       image = check.arguments function (imageTable { name = "devcontainer"; user = "vscode"; }) given;
       inherit (image) user;
       home = "/home/${user}";
-      place = loaderPlaces.${architecture} or null;
     in
     build {
       inherit (image) name tag;
@@ -225,7 +226,8 @@ let
       } // image.extraConfig;
     };
 in
-{
+# Wrong names are told before anything is used.
+builtins.seq args {
   inherit mkDevContainer mkRuntime;
   inherit (given) packageSets;
 

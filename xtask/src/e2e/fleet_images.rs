@@ -263,6 +263,73 @@ pub(super) fn devcontainer_up(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// What the documentation takes for nixpkgs, under nixpkgs' names and with its directories.
+const PACKAGES: &str = r#"let
+  inherit (debnix) units;
+  triple = builtins.replaceStrings [ "-linux" ] [ "-linux-gnu" ] builtins.currentSystem;
+  run = name: script: derivation {
+    inherit name;
+    system = builtins.currentSystem;
+    builder = "/bin/sh";
+    PATH = "/usr/bin:/bin";
+    args = [ "-c" script ];
+  };
+  flat = name: package: run name "mkdir -p $out/lib && ln -s ${package}/lib/${triple}/* $out/lib/";
+  pkgs = {
+    inherit (units) coreutils git jq python3 direnv;
+    bashInteractive = units.bash;
+    nix = units.nix-bin;
+    glibc = flat "glibc" units.glibc;
+    stdenv = {
+      hostPlatform.system = builtins.currentSystem;
+      cc.cc.lib = flat "gcc-lib" units."libstdc++6";
+    };
+    sudo = units.sudo // { override = { pam }: units.sudo; };
+    cacert = run "cacert" "mkdir -p $out/etc/ssl/certs && echo none > $out/etc/ssl/certs/ca-bundle.crt";
+  };
+in "#;
+
+pub(super) fn documentation(world: &World) -> Result<()> {
+    let fleet = Fleet::new(world, "fleet-documentation")?;
+    let document = fs::read_to_string(world.root.join("docs/fleet.md"))?;
+    let blocks: Vec<&str> = document
+        .split("```nix\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    ensure!(blocks.len() == 2, "there are {} examples", blocks.len());
+    for block in blocks {
+        let plan = fleet.half.build(&format!("{PACKAGES}({block})"))?;
+        let plan: serde_json::Value = serde_json::from_slice(&fs::read(plan)?)?;
+        ensure!(plan["schema"] == "nixply.plan/1", "{block} made {plan}");
+    }
+    for (wrong, told) in [
+        (
+            "{ packagesets = { }; }",
+            "there is no argument `packagesets`; did you mean `packageSets`?",
+        ),
+        (
+            "{ packageSets = { }; compression = 3; }).mkRuntime { }",
+            "argument `compression` is an integer",
+        ),
+        (
+            "{ packageSets.base = [ ]; }).mkRuntime { sets = [ \"bsae\" ]; }",
+            "there is no package set `bsae`; did you mean `base`?",
+        ),
+        (
+            "{ packageSets = { }; }).mkDevContainer { workdir = \"/\"; }",
+            "mkDevContainer: there is no argument `workdir`",
+        ),
+    ] {
+        let close = if wrong.contains(')') { "" } else { ")" };
+        let refused = fleet.half.refused(&format!(
+            "{PACKAGES} ((x: nixply.lib.mkFleet ({{ inherit pkgs; }} // x)) {wrong}{close}"
+        ))?;
+        ensure!(refused.contains(told), "{wrong}: {refused}");
+    }
+    Ok(())
+}
+
 /// The store of this machine is what it was: containers got copies.
 fn verify_store(world: &World, plan: &Path) -> Result<()> {
     let paths = world.nix.closure_paths(plan)?;

@@ -244,6 +244,11 @@ const STEPS: &[Step] = &[
         fleet_images::pushes,
     ),
     (
+        "a fleet's documentation is true",
+        &[],
+        fleet_images::documentation,
+    ),
+    (
         "devcontainer up opens a fleet's development container",
         &[Need::Docker, Need::Root, Need::DevcontainerCli],
         fleet_images::devcontainer_up,
