@@ -15,6 +15,7 @@ mod fleet_images;
 mod nix_half;
 mod registry;
 mod repeat;
+mod root_files;
 
 use crate::command;
 use crate::debian_root::DebianRoot;
@@ -252,6 +253,16 @@ const STEPS: &[Step] = &[
         "devcontainer up opens a fleet's development container",
         &[Need::Docker, Need::Root, Need::DevcontainerCli],
         fleet_images::devcontainer_up,
+    ),
+    (
+        "users, modes, capabilities and links stand in a container as they were asked for",
+        &[Need::Docker],
+        root_files::in_docker,
+    ),
+    (
+        "an image with modes and links is verified, and one rule changes one layer",
+        &[],
+        root_files::verified,
     ),
     (
         "the surroundings do not show in the digest",
