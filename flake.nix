@@ -52,6 +52,19 @@
         let nixply = import ./nix { nixply = packageOf final.buildPackages; pkgs = final // { inherit (prev) dockerTools; }; };
         in self.overlays.default final prev // { inherit (nixply) dockerTools; };
 
+      # `nix flake init -t`: the fleet's package sets and images, and a project that uses them.
+      templates = rec {
+        infra = {
+          path = ./nix/templates/infra;
+          description = "The package sets and images of a fleet, with weekly updates and a place for CVE patches";
+        };
+        project = {
+          path = ./nix/templates/project;
+          description = "A project of a fleet: its development and production containers, and their CI";
+        };
+        default = project;
+      };
+
       # Every function takes `pkgs` beside its own arguments: `nixply.lib.buildImage { inherit pkgs; name = "app"; }`. All of
       # them for one nixpkgs: `nixply.lib.withPkgs pkgs`.
       lib = { inherit withPkgs; } // builtins.mapAttrs
