@@ -76,6 +76,10 @@ const GO_PROGRAMS: &[(&str, &str)] = &[
         "registry",
         "github.com/distribution/distribution/v3/cmd/registry@latest",
     ),
+    (
+        "actionlint",
+        "github.com/rhysd/actionlint/cmd/actionlint@latest",
+    ),
 ];
 
 impl Tool {

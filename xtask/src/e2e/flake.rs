@@ -37,7 +37,7 @@ const OVERLAID: &str = r#"{
 
 /// Copies the flake and the stub into a folder of another Nix, or of this one: a flake is copied whole into the store, and
 /// the workspace may have gigabytes of build results.
-fn copy_flakes(world: &World, to: &Path) -> Result<()> {
+pub(super) fn copy_flakes(world: &World, to: &Path) -> Result<()> {
     let flake = to.join("nixply-flake");
     fs::create_dir_all(&flake)?;
     for name in FLAKE_FILES {
@@ -115,7 +115,7 @@ fn outputs(nix: impl Fn(&str) -> Command) -> Result<()> {
     check_warnings(&said)
 }
 
-fn this_system() -> String {
+pub(super) fn this_system() -> String {
     format!("{}-linux", std::env::consts::ARCH)
 }
 

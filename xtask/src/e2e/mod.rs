@@ -16,6 +16,7 @@ mod nix_half;
 mod registry;
 mod repeat;
 mod root_files;
+mod templates;
 
 use crate::command;
 use crate::debian_root::DebianRoot;
@@ -40,6 +41,7 @@ enum Need {
     Registry,
     Docker,
     Crane,
+    Actionlint,
     DevcontainerCli,
     Root,
     Tool(Tool),
@@ -279,6 +281,22 @@ const STEPS: &[Step] = &[
         &[],
         repeat::copies_of_the_store,
     ),
+    ("the templates evaluate", &[], templates::evaluate),
+    (
+        "the workflows of the templates are well-formed",
+        &[Need::Actionlint],
+        templates::lint,
+    ),
+    (
+        "GitHub's workflow pushes, names and signs, and moves nothing twice",
+        &[Need::Registry, Need::Crane, Need::Tool(SKOPEO)],
+        templates::github,
+    ),
+    (
+        "GitLab's pipeline pushes, names and signs, and moves nothing twice",
+        &[Need::Registry, Need::Crane, Need::Tool(SKOPEO)],
+        templates::gitlab,
+    ),
 ];
 
 /// Debian's development release: its Nix is the newest that Debian has.
@@ -420,11 +438,8 @@ impl World {
                 .err()
                 .map(|error| format!("{error:#}")),
             Need::Docker => self.docker.as_ref().err().map(|error| format!("{error:#}")),
-            Need::Crane => match install::go_program("crane") {
-                Ok(program) if program.is_file() => None,
-                Ok(_) => Some("crane is not installed".to_owned()),
-                Err(error) => Some(format!("{error:#}")),
-            },
+            Need::Crane => lacks_go_program("crane"),
+            Need::Actionlint => lacks_go_program("actionlint"),
             Need::DevcontainerCli => match install::npm_program("devcontainer") {
                 Ok(program) if program.is_file() => None,
                 Ok(_) => Some("the devcontainer CLI is not installed".to_owned()),
@@ -489,4 +504,12 @@ impl World {
 fn ensure_tool(tool: Tool) -> Result<()> {
     ensure!(tool.is_here(), "{} is not installed", tool.name);
     Ok(())
+}
+
+fn lacks_go_program(name: &str) -> Option<String> {
+    match install::go_program(name) {
+        Ok(program) if program.is_file() => None,
+        Ok(_) => Some(format!("{name} is not installed")),
+        Err(error) => Some(format!("{error:#}")),
+    }
 }
