@@ -5,7 +5,7 @@ use crate::records::{IndexState, IndexedImage, ReadIndex, Survey, read_index, wr
 use crate::repository::{Access, Repository};
 use crate::{
     Client, KnownLayer, LayerOutcome, PushEvent, PushObserver, PushOptions, PushReport,
-    PushedLayer, RecordSource, RegistryError,
+    PushedLayer, RecordSource, RegistryError, Subject,
 };
 use futures_util::TryStreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -133,7 +133,7 @@ impl Push<'_> {
         if self.options.verify_records {
             self.verify_records(makers).await?;
         }
-        if let Some(report) = self.unchanged()? {
+        if let Some(report) = self.unchanged().await? {
             return Ok(report);
         }
         if self.options.dry_run {
@@ -207,8 +207,9 @@ impl Push<'_> {
         is_checked.into()
     }
 
-    /// The report on a push that is over before it begins: every tag names this very image.
-    fn unchanged(&self) -> Result<Option<PushReport>, RegistryError> {
+    /// The report on a push that is over before it begins: every tag names this very image, or it is there and no tag is to
+    /// name it.
+    async fn unchanged(&self) -> Result<Option<PushReport>, RegistryError> {
         let known: Option<Vec<&KnownLayer>> = (0..self.image.layers().len())
             .map(|layer_idx| self.survey.known(layer_idx))
             .collect();
@@ -217,7 +218,9 @@ impl Push<'_> {
         };
         let records: Vec<LayerRecord> = known.iter().map(|known| known.record.clone()).collect();
         let digest = self.finish(&records)?.manifest_descriptor.digest;
-        if !self.survey.is_at(digest) {
+        let is_there = self.survey.is_at(digest)
+            || self.survey.tags.is_empty() && self.has_manifest(digest).await?;
+        if !is_there {
             return Ok(None);
         }
         let layers = known.iter().zip(self.image.layers()).enumerate();
@@ -238,6 +241,12 @@ impl Push<'_> {
             tags: self.tags(),
             traffic: self.client.traffic(),
         }))
+    }
+
+    /// Asks for a manifest that no tag and none of the images that were looked at led to.
+    async fn has_manifest(&self, digest: Digest) -> Result<bool, RegistryError> {
+        let (name, subject) = (digest.to_string(), Subject::Manifest { digest });
+        Ok(self.repository.manifest(&name, &subject).await?.is_some())
     }
 
     /// Brings every group into the repository that is not there, by what was settled before or by what was lost since.
