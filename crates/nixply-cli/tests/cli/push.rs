@@ -404,6 +404,28 @@ fn this_machine_remembers_unless_it_may_not() {
     assert_eq!(push("f", &["--verify-records"]), ["local"; 3]);
 }
 
+/// Images of one repository with the same layers, and nothing but the manifest itself says that the first is there.
+#[test]
+fn an_image_that_is_there_by_digest_is_not_sent_again() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let repository = format!("{}/team/app", registry.host());
+    let push = |label: &str| {
+        let more = ["--by-digest", "--json", "--label", label];
+        let printed = sandbox.stdout(&arguments(&repository, &more));
+        let result: serde_json::Value =
+            serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+        (result["digest"].clone(), result["unchanged"].clone())
+    };
+    let (first, second) = (push("a=1"), push("a=2"));
+    assert_ne!(first.0, second.0);
+    assert_eq!((&first.1, &second.1), (&false.into(), &false.into()));
+    assert_eq!(push("a=1"), (first.0, true.into()));
+    assert_eq!(push("a=2"), (second.0, true.into()));
+}
+
 #[test]
 fn a_push_by_digest_moves_no_tag() {
     let Some(registry) = RegistryProcess::start() else {
