@@ -18,8 +18,8 @@
       fleetFor = forSystems (system: nixply.lib.mkFleet {
         pkgs = pkgsFor.${system};
         packageSets = import ./package-sets.nix pkgsFor.${system};
-        # Half the size of gzip to make and to read. Read by Docker from 23.0, podman and CRI-O with containers/image 5.0 (2019)
-        # and containerd from 1.5: by everything that is still maintained. Take "gzip" for what is older.
+        # Smaller than gzip, and faster to make and to unpack. Docker reads it from 23.0, containerd from 1.5, and so do podman and
+        # CRI-O; take "gzip" for what is older, and for tools that unpack layers by themselves and know gzip alone.
         compression = "zstd";
       });
     in

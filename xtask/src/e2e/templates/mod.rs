@@ -51,7 +51,7 @@ exec "$NIX" --extra-experimental-features "nix-command flakes" \
   "$command" --impure ".#packages.$SYSTEM.${installable#.#}" "$@"
 "#;
 
-/// Copies of the templates beside nixply's flake and the stub, locked to them.
+/// The templates as `nix flake new` copies them, beside nixply's flake and the stub, and locked to them.
 fn copy_templates(
     world: &World,
     dir: &Path,
@@ -59,23 +59,19 @@ fn copy_templates(
     nix: &dyn Fn(&str) -> Command,
 ) -> Result<()> {
     copy_flakes(world, dir)?;
-    for template in ["infra", "project"] {
-        let mut copy = command("cp", ["-r", "--"]);
-        let from = world.root.join("nix/templates").join(template);
-        command::stdout(copy.arg(from).arg(dir))?;
-    }
-    let (stub, nixply) = (
-        format!("path:{seen_as}/nixpkgs-stub"),
-        format!("path:{seen_as}/nixply-flake"),
-    );
-    let infra = format!("path:{seen_as}/infra");
-    for lock in [
+    let stub = format!("path:{seen_as}/nixpkgs-stub");
+    let nixply = format!("path:{seen_as}/nixply-flake");
+    let (infra, project) = (format!("{seen_as}/infra"), format!("{seen_as}/project"));
+    for words in [
+        format!("lock {nixply} --override-input nixpkgs {stub}"),
+        format!("new --template {nixply}#infra {infra}"),
+        format!("new --template {nixply}#project {project}"),
         format!(
-            "flake lock {infra} --override-input nixpkgs {stub} --override-input nixply {nixply}"
+            "lock path:{infra} --override-input nixpkgs {stub} --override-input nixply {nixply}"
         ),
-        format!("flake lock path:{seen_as}/project --override-input infra {infra}"),
+        format!("lock path:{project} --override-input infra path:{infra}"),
     ] {
-        command::stdout(&mut nix(&lock))?;
+        command::stdout(&mut nix(&format!("flake {words}")))?;
     }
     Ok(())
 }
