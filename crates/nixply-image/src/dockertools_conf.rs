@@ -7,7 +7,7 @@
 use crate::{
     BaseImage, LayerFormatRecord, PackerRecord, Plan, PlannedLayer, PlannedPath, inherit_env,
 };
-use nixply_layer::{Compression, DockerToolsHeader, FinishedTar, LayerContents, StorePathContent};
+use nixply_layer::{Compression, DockerToolsHeader, FinishedTar, StorePathContent};
 use nixply_oci::{DiffId, Platform, RuntimeConfig};
 use nixply_store::{Closure, StoreDir, StorePath};
 use serde::Deserialize;
@@ -242,22 +242,7 @@ impl DockerToolsConf {
             })
             .collect();
         let store_dir = self.store_dir(texts.first().map_or("", String::as_str))?;
-        let contents = LayerContents::Store {
-            store_dir,
-            paths: contents,
-        };
-        Ok(PlannedLayer::Store {
-            key: plan.layer_spec(contents).key(),
-            nar_size_bytes: paths
-                .iter()
-                .map(|path| path.nar_size_bytes)
-                .fold(0, u64::saturating_add),
-            reason: None,
-            head: None,
-            sets: Vec::new(),
-            set_count: None,
-            paths,
-        })
+        Ok(plan.given_layer(store_dir, paths, contents))
     }
 
     fn store_dir(&self, path: &str) -> Result<StoreDir, ConfError> {

@@ -7,10 +7,9 @@
 
 use crate::planning::PlanningError;
 use crate::{ImageSpec, LayerFormatRecord, Plan, PlanError, PlannedLayer, PlannedPath};
-use nixply_layer::{LayerContents, StorePathContent};
 use nixply_pack::{Budget, PackOptions, Packer, pack};
 use nixply_store::{Closure, ClosureError, NarHash, PathInfo, StorePath};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The made-up store path of the file with the config.
 const CONFIG_NODE: &str = "00000000000000000000000000000000-base.json";
@@ -138,50 +137,74 @@ fn regroup(mut plan: Plan, order: &[StorePath]) -> Result<Plan, PlanError> {
         .collect();
     // What the graph does not reach is in no order; there is none unless somebody added paths by hand.
     ordered.extend(planned.into_values());
-    let mut rest = ordered.split_off(ordered.len().min(count - 1));
+    let rest = ordered.split_off(ordered.len().min(count - 1));
     let mut groups: Vec<Vec<PlannedPath>> = ordered.into_iter().map(|path| vec![path]).collect();
     if !rest.is_empty() {
-        groups.push(std::mem::take(&mut rest));
+        groups.push(rest);
     }
     let mut layers = Vec::with_capacity(groups.len());
-    let mut seen = BTreeSet::new();
     for paths in groups {
+        let layer_idx = layers.len();
         let mut contents = Vec::with_capacity(paths.len());
-        for path in &paths {
-            let layer_idx = layers.len();
-            let parsed = store_dir
-                .parse(&path.path)
+        for planned in &paths {
+            let path = store_dir
+                .parse(&planned.path)
                 .map_err(|source| PlanError::StorePath { layer_idx, source })?;
-            if !seen.insert(path.path.clone()) {
-                return Err(PlanError::Duplicate {
-                    path: path.path.clone(),
-                });
-            }
-            contents.push(StorePathContent {
-                path: parsed,
-                nar_hash: path.nar_hash,
-                nar_size_bytes: path.nar_size_bytes,
-                permissions: Vec::new(),
-            });
+            let content = planned.content(path).ok_or_else(|| PlanError::Mode {
+                path: planned.path.clone(),
+            })?;
+            contents.push(content);
         }
-        let contents = LayerContents::Store {
-            store_dir: store_dir.clone(),
-            paths: contents,
-        };
-        layers.push(PlannedLayer::Store {
-            key: plan.layer_spec(contents).key(),
-            nar_size_bytes: paths
-                .iter()
-                .map(|path| path.nar_size_bytes)
-                .fold(0, u64::saturating_add),
-            reason: None,
-            head: None,
-            sets: Vec::new(),
-            set_count: None,
-            paths,
-        });
+        layers.push(plan.given_layer(store_dir.clone(), paths, contents));
     }
     others.splice(first..first, layers);
     plan.layers = others;
     Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PackerRecord, PlannedPermissions};
+    use nixply_layer::Compression;
+    use nixply_oci::Platform;
+
+    #[test]
+    fn owners_and_modes_stay_with_their_paths() {
+        let packer = PackerRecord {
+            name: "popularity".to_owned(),
+            version: 1,
+            max_layers: 3,
+            catalog: None,
+            level: None,
+            unknown_paths: None,
+        };
+        let none = Compression::None;
+        let mut plan = Plan::empty(Platform::linux("amd64"), packer, none);
+        let store_dir = nixply_store::StoreDir::default();
+        let names = ["a", "b"].map(|name| format!("{}-{name}", "0".repeat(32)));
+        let paths = names.map(|name| StorePath::new(&name).unwrap());
+        for path in &paths {
+            let planned = PlannedPath {
+                path: store_dir.display(path),
+                nar_hash: NarHash::from_bytes([0; 32]),
+                nar_size_bytes: 5,
+                rides_on: None,
+                permissions: vec![PlannedPermissions {
+                    mode: "4755".to_owned(),
+                    uid: 0,
+                    gid: 7,
+                    entries: vec!["bin/su".to_owned()],
+                }],
+            };
+            let content = planned.content(path.clone()).unwrap();
+            let layer = plan.given_layer(store_dir.clone(), vec![planned], vec![content]);
+            plan.layers.push(layer);
+        }
+        let upside_down = [paths[1].clone(), paths[0].clone()];
+        let ordered = regroup(plan.clone(), &upside_down).unwrap();
+        plan.layers.reverse();
+        assert_eq!(ordered, plan);
+        ordered.layer_specs().unwrap();
+    }
 }

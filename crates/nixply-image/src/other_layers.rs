@@ -1,8 +1,12 @@
-//! Layers of a plan that are not packed: tars that somebody else made or wrote down how to make.
+//! Layers of a plan that are not packed: store paths that somebody else has put together, tars that somebody else made or
+//! wrote down how to make.
 
-use crate::{Plan, PlannedLayer};
-use nixply_layer::{FinishedTar, LayerContents, Nix2containerPath, Nix2containerTar};
+use crate::{Plan, PlannedLayer, PlannedPath};
+use nixply_layer::{
+    FinishedTar, LayerContents, Nix2containerPath, Nix2containerTar, StorePathContent,
+};
 use nixply_oci::{DiffId, History};
+use nixply_store::StoreDir;
 
 impl Plan {
     /// The same plan without store paths of its own: links into the store lead to what a container has mounted there.
@@ -18,6 +22,31 @@ impl Plan {
         self.roots.clear();
         self.volatile.clear();
         self
+    }
+
+    /// A layer of store paths in the order that they have to be written in; `contents` are the same paths.
+    pub(crate) fn given_layer(
+        &self,
+        store_dir: StoreDir,
+        paths: Vec<PlannedPath>,
+        contents: Vec<StorePathContent>,
+    ) -> PlannedLayer {
+        let contents = LayerContents::Store {
+            store_dir,
+            paths: contents,
+        };
+        PlannedLayer::Store {
+            key: self.layer_spec(contents).key(),
+            nar_size_bytes: paths
+                .iter()
+                .map(|path| path.nar_size_bytes)
+                .fold(0, u64::saturating_add),
+            reason: None,
+            head: None,
+            sets: Vec::new(),
+            set_count: None,
+            paths,
+        }
     }
 
     /// A layer that nix2container wrote down how to make.

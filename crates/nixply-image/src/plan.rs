@@ -7,11 +7,11 @@ use crate::base::{BaseRecord, PlannedBaseLayer};
 use crate::nix_database::database_contents;
 use crate::{
     LayerFormatRecord, LayerReasonRecord, LinkedContent, PlannedDatabase, PlannedDatabaseError,
-    PlannedPath, RootFileError, RootFileSpec, VolatilePath, entry_permissions,
+    PlannedPath, RootFileError, RootFileSpec, VolatilePath,
 };
 use nixply_layer::{
     Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec, Nix2containerPath,
-    Nix2containerTar, RootFile, StorePathContent, check_root_files,
+    Nix2containerTar, RootFile, check_root_files,
 };
 use nixply_oci::{DiffId, Digest, History, LayerKey, Platform, RuntimeConfig};
 use nixply_store::{StoreDir, StorePath, StorePathError};
@@ -353,16 +353,11 @@ impl Plan {
                                 path: planned.path.clone(),
                             });
                         }
-                        contents.push(StorePathContent {
-                            path: parse_path(store_dir.as_ref(), &planned.path, layer_idx)?,
-                            nar_hash: planned.nar_hash,
-                            nar_size_bytes: planned.nar_size_bytes,
-                            permissions: entry_permissions(&planned.permissions).ok_or_else(
-                                || PlanError::Mode {
-                                    path: planned.path.clone(),
-                                },
-                            )?,
-                        });
+                        let path = parse_path(store_dir.as_ref(), &planned.path, layer_idx)?;
+                        let content = planned.content(path).ok_or_else(|| PlanError::Mode {
+                            path: planned.path.clone(),
+                        })?;
+                        contents.push(content);
                     }
                     let store_dir = store_dir.clone().unwrap_or_default();
                     (

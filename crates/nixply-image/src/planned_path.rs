@@ -1,8 +1,9 @@
 //! A store path in a plan.
 
-use crate::PlannedPermissions;
 use crate::plan::text;
-use nixply_store::NarHash;
+use crate::{PlannedPermissions, entry_permissions};
+use nixply_layer::StorePathContent;
+use nixply_store::{NarHash, StorePath};
 use serde::{Deserialize, Serialize};
 
 /// A store path in a plan.
@@ -21,4 +22,16 @@ pub struct PlannedPath {
     /// Entries with another owner or mode than all others have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<PlannedPermissions>,
+}
+
+impl PlannedPath {
+    /// The path as a layer takes it, `path` being its text parsed. None where a mode of its entries is none.
+    pub(crate) fn content(&self, path: StorePath) -> Option<StorePathContent> {
+        Some(StorePathContent {
+            path,
+            nar_hash: self.nar_hash,
+            nar_size_bytes: self.nar_size_bytes,
+            permissions: entry_permissions(&self.permissions)?,
+        })
+    }
 }
