@@ -37,6 +37,7 @@ pub(crate) struct Reading<'a> {
     pub(crate) registries: &'a Registries,
     /// For what is planned here; a plan and an image are as they are.
     pub(crate) plan: &'a PlanOptions,
+    pub(crate) store: &'a StoreOptions,
     pub(crate) read_layers: bool,
 }
 
@@ -79,7 +80,7 @@ pub(crate) fn read(
         name: None,
         default_compression,
         registries: reading.registries,
-        store: &StoreOptions::default(),
+        store: reading.store,
     };
     let (plan, closure) = image::plan_input(input, &request)?;
     let contents = ImageContents::of_plan(&plan)

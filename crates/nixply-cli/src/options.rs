@@ -129,6 +129,7 @@ pub(crate) struct WorkOptions {
 
 /// Where store paths are read.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Work options")]
 pub(crate) struct StoreOptions {
     /// Where the store directory lies on this machine, if elsewhere
     #[arg(long, value_name = "DIR")]

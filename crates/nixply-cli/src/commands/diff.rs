@@ -7,7 +7,7 @@ mod title;
 
 use crate::contents::{self, Known, Reading, References, references};
 use crate::error::{CliError, ExitStatus, output};
-use crate::options::PlanOptions;
+use crate::options::{PlanOptions, StoreOptions};
 use crate::registries::RegistryOptions;
 use crate::stored::OpenArgs;
 use crate::text;
@@ -55,6 +55,8 @@ pub(crate) struct Args {
     open: OpenArgs,
     #[command(flatten)]
     registry: RegistryOptions,
+    #[command(flatten)]
+    store: StoreOptions,
 }
 
 /// Two images and what tells them apart.
@@ -76,6 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         open: &args.open,
         registries: &registries,
         plan: &args.plan,
+        store: &args.store,
         read_layers: args.read_layers,
     };
     let old = contents::read(&args.old, reading, plain)?;

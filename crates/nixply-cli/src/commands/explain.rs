@@ -6,7 +6,7 @@ mod report;
 
 use crate::contents::{self, Known, Reading, References, references};
 use crate::error::{CliError, ExitStatus, output};
-use crate::options::PlanOptions;
+use crate::options::{PlanOptions, StoreOptions};
 use crate::registries::RegistryOptions;
 use crate::stored::OpenArgs;
 use crate::text;
@@ -44,6 +44,8 @@ pub(crate) struct Args {
     open: OpenArgs,
     #[command(flatten)]
     registry: RegistryOptions,
+    #[command(flatten)]
+    store: StoreOptions,
 }
 
 /// An image and what is known of it.
@@ -64,6 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         open: &args.open,
         registries: &registries,
         plan: &args.plan,
+        store: &args.store,
         read_layers: args.read_layers,
     };
     let mut known = contents::read(&args.image, reading, Compression::default())?;

@@ -18,13 +18,15 @@ use std::io::Write as _;
 pub(crate) struct Args {
     /// A `docker://REF`, an OCI layout, an archive, a plan, or whatever a plan can be made from
     image: String,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     open: OpenArgs,
     #[command(flatten)]
     registry: RegistryOptions,
-    /// Print everything as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    store: StoreOptions,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,7 +84,7 @@ fn plan(args: &Args, registries: &Registries) -> Result<Plan, CliError> {
         name: None,
         default_compression: Compression::default(),
         registries,
-        store: &StoreOptions::default(),
+        store: &args.store,
     })
 }
 

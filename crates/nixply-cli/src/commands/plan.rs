@@ -15,6 +15,12 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Args {
     /// A closure file, `-`, a plan, an image specification, a store path or an installable
     image: String,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write the plan as JSON to a file; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     options: ImageOptions,
     #[command(flatten)]
@@ -23,12 +29,6 @@ pub(crate) struct Args {
     name: NameOptions,
     #[command(flatten)]
     store: StoreOptions,
-    /// Print the plan as JSON
-    #[arg(long)]
-    json: bool,
-    /// Write the plan as JSON to a file; `-` is standard output
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {

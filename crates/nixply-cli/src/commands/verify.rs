@@ -31,15 +31,15 @@ pub(crate) struct Args {
     /// the image's history names
     #[arg(long, value_name = "PLAN")]
     plan: Option<String>,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     open: OpenArgs,
     #[command(flatten)]
     registry: RegistryOptions,
     #[command(flatten)]
     store: StoreOptions,
-    /// Print what was found as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Serialize)]

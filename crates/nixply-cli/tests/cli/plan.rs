@@ -157,3 +157,40 @@ fn every_form_of_a_closure_gives_the_same_plan() {
         );
     }
 }
+
+#[test]
+fn every_command_finds_a_store_that_lies_elsewhere() {
+    let sandbox = Sandbox::new();
+    let spec = serde_json::json!({
+        "schema": "nixply.image/1",
+        "closure": "closure.json",
+        "contents": [format!("/nix/store/{LIB}")],
+        "perms": [{ "path": format!("/nix/store/{APP}"), "regex": ".*/bin/app", "mode": "4755" }],
+    });
+    sandbox.write("image.json", &spec.to_string());
+    let elsewhere = |arguments: &[&str]| {
+        let elsewhere = [arguments, &["--physical-store", "store"]].concat();
+        sandbox.stdout(&elsewhere)
+    };
+    let plan = elsewhere(&["plan", "image.json", "--json"]);
+    assert!(plan.contains("4755"), "{plan}");
+    assert_eq!(elsewhere(&["inspect", "image.json", "--json"]), plan);
+    sandbox.write("plan.json", &plan);
+    let both = [
+        elsewhere(&["explain", "image.json", "lib"]),
+        sandbox.stdout(&["explain", "plan.json", "lib", "--closure", "closure.json"]),
+    ];
+    let [planned_here, planned] = both.map(|text| text.replace("plan.json", "image.json"));
+    assert_eq!(planned_here, planned);
+    elsewhere(&["diff", "plan.json", "image.json", "--exit-code"]);
+    // Where the store directory says, there is nothing to link.
+    for command in [
+        &["inspect", "image.json"][..],
+        &["explain", "image.json"],
+        &["diff", "plan.json", "image.json"],
+    ] {
+        let failed = sandbox.run(command);
+        let said = String::from_utf8_lossy(&failed.stderr);
+        assert!(!failed.status.success() && said.contains(LIB), "{said}");
+    }
+}
