@@ -12,7 +12,7 @@ use crate::root_files::write_root_files;
 use crate::spec::{LayerContents, LayerFormat, LayerSpec, StorePathContent, StoreRoot};
 use crate::store_tree::{SiblingOrder, write_store_path};
 use crate::tar_writer::{PlainSink, TarSink, TarWriter};
-use nixply_oci::{BlobHasher, DiffId, LayerDigest, LayerRecord};
+use nixply_oci::{BlobHasher, DiffId, HashingWriter, LayerDigest, LayerRecord};
 use nixply_store::StoreDir;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -39,7 +39,7 @@ pub fn write_layer(
         size_bytes,
         media_type: spec.compression.media_type(),
     };
-    let wire = Hashing::new(out);
+    let wire = HashingWriter::new(out);
     if spec.compression == Compression::None {
         // The blob is the tar, and so are their hashes.
         let mut sink = PlainSink(wire);
@@ -220,37 +220,4 @@ fn write_store_paths<S: TarSink>(
         )?;
     }
     Ok(())
-}
-
-/// Hashes and counts what passes through to a writer.
-struct Hashing<W> {
-    out: W,
-    hasher: BlobHasher,
-}
-
-impl<W> Hashing<W> {
-    fn new(out: W) -> Self {
-        Self {
-            out,
-            hasher: BlobHasher::new(),
-        }
-    }
-
-    /// The writer, the SHA-256 and the number of bytes.
-    fn finish(self) -> (W, [u8; 32], u64) {
-        let (sha256, size_bytes) = self.hasher.finish();
-        (self.out, sha256, size_bytes)
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

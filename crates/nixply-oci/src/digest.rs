@@ -8,6 +8,7 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+use std::io::{self, Write};
 use std::str::FromStr;
 
 /// Why a text is not a digest.
@@ -154,6 +155,41 @@ impl fmt::Debug for BlobHasher {
         f.debug_struct("BlobHasher")
             .field("size_bytes", &self.size_bytes)
             .finish_non_exhaustive()
+    }
+}
+
+/// Hashes and counts what passes through to a writer.
+#[derive(Debug)]
+pub struct HashingWriter<W> {
+    out: W,
+    hasher: BlobHasher,
+}
+
+impl<W> HashingWriter<W> {
+    /// Starts before the first byte.
+    pub fn new(out: W) -> Self {
+        Self {
+            out,
+            hasher: BlobHasher::new(),
+        }
+    }
+
+    /// The writer, the SHA-256 and the number of bytes.
+    pub fn finish(self) -> (W, [u8; 32], u64) {
+        let (sha256, size_bytes) = self.hasher.finish();
+        (self.out, sha256, size_bytes)
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -40,7 +40,7 @@ pub use annotations::{
 pub use canonical::{CanonicalJsonError, canonical_json};
 pub use config::{EmptyObject, History, ImageConfig, RootFs, RootFsType, RuntimeConfig};
 pub use descriptor::Descriptor;
-pub use digest::{BlobHasher, DiffId, Digest, DigestError, LayerDigest, LayerKey};
+pub use digest::{BlobHasher, DiffId, Digest, DigestError, HashingWriter, LayerDigest, LayerKey};
 pub use image::{FinishedImage, Image, ImageError, Layer, LayerError, LayerRecord};
 pub use layer_source::{LayerPlace, LayerSource};
 pub use manifest::{ImageIndex, ImageManifest, SCHEMA_VERSION};

@@ -3,8 +3,8 @@
 use super::{BaseError, PlannedBaseLayer};
 use nixply_layer::{Compression, CompressionPool, Compressor};
 use nixply_oci::{
-    BlobHasher, Descriptor, Digest, Layer, LayerDigest, LayerError, LayerKey, LayerRecord,
-    LayerSource, MediaType, RepositoryName,
+    BlobHasher, Descriptor, Digest, HashingWriter, Layer, LayerDigest, LayerError, LayerKey,
+    LayerRecord, LayerSource, MediaType, RepositoryName,
 };
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -51,14 +51,11 @@ impl BaseLayer {
             out.flush().map_err(LayerError::Sink)?;
             return Ok(record);
         }
-        let wire = Hashing {
-            out,
-            hasher: BlobHasher::new(),
-        };
+        let wire = HashingWriter::new(out);
         let mut compressor = Compressor::new(self.compression, self.pool.clone(), wire);
         copy_checked(from, &mut compressor, stored.digest)?;
         let wire = compressor.finish().map_err(LayerError::Sink)?;
-        let (digest, size_bytes) = wire.hasher.finish();
+        let (_, digest, size_bytes) = wire.finish();
         Ok(LayerRecord {
             diff_id: self.planned.diff_id,
             digest: LayerDigest::from_bytes(digest),
@@ -159,22 +156,4 @@ fn read_error(error: io::Error) -> Box<dyn std::error::Error + Send + Sync> {
     error
         .into_inner()
         .unwrap_or_else(|| io::Error::from(kind).into())
-}
-
-/// Hashes what passes through to a writer.
-struct Hashing<W> {
-    out: W,
-    hasher: BlobHasher,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }
