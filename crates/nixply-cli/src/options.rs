@@ -142,9 +142,10 @@ impl PlanOptions {
         self.prior.as_deref().unwrap_or_default()
     }
 
-    /// The base image, or nothing.
-    pub(crate) fn base(&self) -> &str {
-        self.base.as_deref().unwrap_or_default()
+    /// What the command line names that may be in a registry: the image itself, its prior image and its base image.
+    pub(crate) fn images<'a>(&'a self, image: &'a str) -> [&'a str; 3] {
+        let base = self.base.as_deref().unwrap_or_default();
+        [image, self.prior(), base]
     }
 
     /// The first option that was given of those that decide the layers.

@@ -65,12 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         )
         .hint("use `--format archive`, which is an OCI layout in one tar"));
     }
-    let plan_options = &args.options.plan;
-    let images = [
-        args.image.as_str(),
-        plan_options.prior(),
-        plan_options.base(),
-    ];
+    let images = args.options.plan.images(&args.image);
     let registries = args.registry.registries(&images)?;
     let plan = image::plan(&Request {
         image: &args.image,

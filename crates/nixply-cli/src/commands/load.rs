@@ -66,12 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
             }
         },
     };
-    let plan_options = &args.options.plan;
-    let images = [
-        args.image.as_str(),
-        plan_options.prior(),
-        plan_options.base(),
-    ];
+    let images = args.options.plan.images(&args.image);
     let registries = args.registry.registries(&images)?;
     let plan = image::plan(&Request {
         image: &args.image,

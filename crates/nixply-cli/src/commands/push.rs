@@ -157,14 +157,8 @@ fn prepare(args: &Args) -> Result<Push, CliError> {
     }
     args.records.reuse_from()?;
     let target = format!("docker://{reference}");
-    let plan_options = &args.options.plan;
-    let images = [
-        &target,
-        &args.image,
-        plan_options.prior(),
-        plan_options.base(),
-    ];
-    let registries = args.registry.registries(&images)?;
+    let [image, prior, base] = args.options.plan.images(&args.image);
+    let registries = args.registry.registries(&[&target, image, prior, base])?;
     let plan = image::plan(&Request {
         image: &args.image,
         options: &args.options,
