@@ -28,6 +28,7 @@ Usage: cargo xtask demo             from a Nix closure to a running container, o
                                     e2e:WORDS for the steps of e2e that have these words in their names
        cargo xtask bench reuse      what a fleet moves under every packer, and whether the gates hold
        cargo xtask bench speed      what reading, packing and planning cost (docs/benchmarks.md)
+       cargo xtask bench derivation what it costs Nix to evaluate and build a plan (docs/benchmarks.md)
        cargo xtask bench push [--case NAME]… [--quick] [--peer-script FILE]
                                     what pushing costs against nixpkgs' streamed images and skopeo (docs/benchmarks.md)";
 
@@ -43,6 +44,9 @@ fn main() -> ExitCode {
         }
         Some((command, [what])) if command == "bench" && what == "speed" => {
             root().and_then(|root| bench::speed(&root))
+        }
+        Some((command, [what])) if command == "bench" && what == "derivation" => {
+            root().and_then(|root| bench::derivation::run(&root))
         }
         Some((command, [what, options @ ..])) if command == "bench" && what == "push" => {
             root().and_then(|root| bench::push::run(&root, options))

@@ -1,7 +1,9 @@
 //! `cargo xtask bench reuse`: the reuse laboratory over the fleet of the fixtures, with the gates.
 //! `cargo xtask bench speed`: the benchmarks of planning.
+//! `cargo xtask bench derivation`: what an image costs as a derivation (`derivation.rs`).
 //! `cargo xtask bench push`: the benchmarks of pushing (`push/`).
 
+pub(crate) mod derivation;
 pub(crate) mod push;
 
 use crate::command::{cargo, pass_through};
@@ -11,7 +13,7 @@ use nixply_reuse::gates::{Gate, read_gates};
 use nixply_reuse::planners::{Planner, planner};
 use nixply_reuse::{Fleet, FleetFile, Images, Moved, NoClock, Run, Settings, replay};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What stands beside the gates for comparison.
 const BASELINES: [&str; 5] = [
@@ -54,6 +56,15 @@ pub(crate) fn reuse(root: &Path) -> Result<()> {
 pub(crate) fn speed(root: &Path) -> Result<()> {
     let bench = ["bench", "-p", "nixply-bench", "--bench", "planning"];
     pass_through(&mut cargo(root, &bench))
+}
+
+/// Builds a program with optimisation, whatever xtask was built with.
+fn build_optimised(root: &Path, args: &[&str], file: &str) -> Result<PathBuf> {
+    let target_dir = crate::target_dir()?;
+    let mut build = cargo(root, &["build", "--quiet", "--locked", "--release"]);
+    pass_through(build.args(args).arg("--target-dir").arg(&target_dir))?;
+    let program = target_dir.join("release").join(file);
+    fs::canonicalize(&program).with_context(|| format!("{} was not built", program.display()))
 }
 
 /// Returns how many figures miss their gate.

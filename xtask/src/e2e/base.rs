@@ -180,6 +180,7 @@ pub(super) fn pull_image(world: &World) -> Result<()> {
         "{} is not what skopeo writes",
         pulled.display()
     );
+    world.nix_half.check(&pull(&sha256))?;
     let said = world.nix_half.refused(&pull(&"0".repeat(64)))?;
     ensure!(
         said.contains("hash mismatch"),

@@ -17,7 +17,25 @@ const SHELL: &str = "(nixply.lib.buildImage {
 })";
 
 /// All outputs of an image.
-const OUTPUTS: &[&str] = &["plan", "archive", "ociLayout", "manifest", "push", "load"];
+const OUTPUTS: &[&str] = &[
+    "plan",
+    "archive",
+    "ociLayout",
+    "manifest",
+    "push",
+    "load",
+    "copyToDockerDaemon",
+    "copyToPodman",
+];
+
+/// Everything else that nixply makes in a derivation. What `pullImage` makes is checked where a registry is (`base.rs`).
+const OTHERS: &[&str] = &[
+    "(nixply.lib.mkFleet { packageSets.shell = debnix.environments.shell.paths; }).catalog",
+    "(nixply.lib.buildImage { name = \"localhost/shell\"; contents = [ debnix.environments.shell ]; }).copyToRegistry",
+    "(dockerTools.buildLayeredImage { name = \"shell\"; contents = debnix.environments.shell; })",
+    "(dockerTools.buildLayeredImage { name = \"shell\"; contents = debnix.environments.shell; compressor = \"zstd\"; })",
+    "(dockerTools.streamLayeredImage { name = \"shell\"; contents = debnix.environments.shell; })",
+];
 
 pub(super) fn same_as_the_command_line(world: &World) -> Result<()> {
     let nix_half = &world.nix_half;
@@ -77,12 +95,31 @@ pub(super) fn same_as_the_command_line(world: &World) -> Result<()> {
 }
 
 pub(super) fn check(world: &World) -> Result<()> {
-    for output in OUTPUTS {
-        let expression = format!("{SHELL}.{output}");
+    let outputs = OUTPUTS.iter().map(|output| format!("{SHELL}.{output}"));
+    let others = OTHERS.iter().map(|&other| other.to_owned());
+    for expression in outputs.chain(others) {
         world.nix_half.build(&expression)?;
-        world.nix_half.check(&expression)?;
+        let checked = world.nix_half.check(&expression);
+        checked.with_context(|| format!("{expression} is not built the same again"))?;
     }
-    Ok(())
+    check_specification(world)
+}
+
+/// The specification is no attribute of the image: the plan is made of it.
+fn check_specification(world: &World) -> Result<()> {
+    let plan = world.nix_half.build(SHELL)?;
+    let query = |words: &[&str], path: &str| {
+        let mut query = world.nix.command("nix-store", ["--query"]);
+        command::text(query.args(words).arg(path))
+    };
+    let plan = query(&["--deriver"], &plan.display().to_string())?;
+    let inputs = query(&["--references"], &plan)?;
+    let specification = inputs
+        .lines()
+        .find(|input| input.ends_with("-spec.json.drv"));
+    let specification = specification.with_context(|| format!("{plan} needs {inputs}"))?;
+    let mut check = world.nix.command("nix-store", ["--realise", "--check"]);
+    command::text(check.arg(specification)).map(drop)
 }
 
 /// The image as an expression that needs store paths alone, so that it can be built where nothing else is.

@@ -12,14 +12,13 @@ mod report;
 mod store;
 mod world;
 
-use crate::command;
+use super::build_optimised;
 use crate::install::{self, REGISTRY, SKOPEO};
 use crate::say::say;
 use crate::scratch::Scratch;
 use anyhow::{Context, Result, bail};
 use cases::{CASES, Case};
 use report::Verdict;
-use std::fs;
 use std::path::{Path, PathBuf};
 use store::Store;
 use world::World;
@@ -88,8 +87,8 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<()> {
     });
     let store = Store::make(&folder, options.is_quick)?;
     let world = World {
-        nixply: build(root, &["--package", "nixply-cli"], "nixply")?,
-        floor: build(
+        nixply: build_optimised(root, &["--package", "nixply-cli"], "nixply")?,
+        floor: build_optimised(
             root,
             &["--package", "nixply-bench", "--example", "push_floor"],
             "examples/push_floor",
@@ -120,15 +119,6 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<()> {
         bail!("{missed} figures are missed");
     }
     Ok(())
-}
-
-/// Builds a program with optimisation, whatever xtask was built with.
-fn build(root: &Path, args: &[&str], file: &str) -> Result<PathBuf> {
-    let target_dir = crate::target_dir()?;
-    let mut build = command::cargo(root, &["build", "--quiet", "--locked", "--release"]);
-    command::pass_through(build.args(args).arg("--target-dir").arg(&target_dir))?;
-    let program = target_dir.join("release").join(file);
-    fs::canonicalize(&program).with_context(|| format!("{} was not built", program.display()))
 }
 
 #[cfg(test)]
