@@ -109,8 +109,8 @@ fn measure(nix: &Nix, image: &str) -> Result<Took> {
     let plan = command::text(&mut nix.command("nix-store", ["--realise", &derivation]))?;
     let build = start.elapsed();
     let start = Instant::now();
-    let built = ["--no-out-link", "--expr", image];
-    let same = command::text(&mut nix.command("nix-build", built))?;
+    let words = ["--no-out-link", "--expr", image];
+    let same = command::text(&mut nix.command("nix-build", words))?;
     ensure!(plan == same, "{plan} was built, then {same}");
     Ok(Took {
         evaluation,
