@@ -7,7 +7,7 @@ use crate::base::{BaseRecord, PlannedBaseLayer};
 use crate::nix_database::database_contents;
 use crate::{
     LayerFormatRecord, LayerReasonRecord, LinkedContent, PlannedDatabase, PlannedDatabaseError,
-    PlannedPath, RootFileError, RootFileSpec, VolatilePath,
+    PlannedPath, PlannedPermissions, RootFileError, RootFileSpec, VolatilePath,
 };
 use nixply_layer::{
     Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec, Nix2containerPath,
@@ -203,7 +203,7 @@ pub enum PlanError {
         /// Why.
         source: StorePathError,
     },
-    /// A path stands twice.
+    /// A path stands twice, and the upper one changes nothing.
     #[error("`{path}` stands in two layers")]
     Duplicate {
         /// The path.
@@ -308,7 +308,7 @@ impl Plan {
         }
     }
 
-    /// Reads a plan and checks it: the schema, each store path, that none stands twice, and each layer's key.
+    /// Reads a plan and checks it: the schema, each store path, that none stands twice to no purpose, and each layer's key.
     pub fn from_json(bytes: &[u8]) -> Result<Self, PlanError> {
         #[derive(Deserialize)]
         struct Schema {
@@ -341,14 +341,16 @@ impl Plan {
     pub fn layer_specs(&self) -> Result<Vec<Option<LayerSpec>>, PlanError> {
         crate::base::check_layers(self)?;
         let store_dir = self.store_dir();
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen: BTreeMap<&str, &[PlannedPermissions]> = BTreeMap::new();
         let mut specs = Vec::with_capacity(self.layers.len());
         for (layer_idx, layer) in self.layers.iter().enumerate() {
             let (contents, found) = match layer {
                 PlannedLayer::Store { key, paths, .. } => {
                     let mut contents = Vec::with_capacity(paths.len());
                     for planned in paths {
-                        if !seen.insert(&planned.path) {
+                        // Above a base that holds the path, it may have other owners and modes.
+                        let below = seen.insert(&planned.path, &planned.permissions);
+                        if below == Some(&planned.permissions) {
                             return Err(PlanError::Duplicate {
                                 path: planned.path.clone(),
                             });

@@ -1,6 +1,6 @@
 //! From a closure and options to a plan.
 
-use crate::base::{check_store_dir, put_on, put_over};
+use crate::base::{check_store_dir, put_on, put_over, without_base};
 use crate::nix_database::database_layer;
 use crate::{
     BaseError, BaseImage, LayerFormatRecord, LayerReasonRecord, LinkedContent, NixOwner,
@@ -14,8 +14,7 @@ use nixply_pack::{
     Packing, pack,
 };
 use nixply_store::{Closure, PathIdx, StoreDir, StorePath};
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The most layers where nobody says otherwise: dockerTools' default, which leaves Docker's limit of 125 some room for
 /// images built on top.
@@ -140,7 +139,7 @@ pub fn plan_image(
         plan.roots = (closure.roots().into_iter())
             .map(|idx| path_text(closure, idx))
             .collect();
-        let new = without_base(closure, &plan);
+        let new = without_base(closure, &plan, &mut options.permissions);
         check_room(&plan, usize::from(new.is_some()), &options)?;
         if let Some(new) = new.as_deref() {
             // What the base holds is not new, whoever says so.
@@ -303,20 +302,6 @@ fn set_base_annotations(base: &BaseImage, annotations: &mut BTreeMap<String, Str
             annotations.entry(key.to_owned()).or_insert(value);
         }
     }
-}
-
-/// The part of a closure that the layers of a plan do not hold yet; none where they hold all of it.
-fn without_base<'c>(closure: &'c Closure, plan: &Plan) -> Option<Cow<'c, Closure>> {
-    let held: BTreeSet<&str> = plan
-        .layers
-        .iter()
-        .flat_map(PlannedLayer::store_paths)
-        .collect();
-    if held.is_empty() {
-        return Some(Cow::Borrowed(closure));
-    }
-    let is_new = |idx: PathIdx| !held.contains(path_text(closure, idx).as_str());
-    closure.without(|idx| !is_new(idx)).map(Cow::Owned)
 }
 
 fn packer_record(options: &PlanOptions) -> Result<PackerRecord, CatalogError> {

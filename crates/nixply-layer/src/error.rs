@@ -140,6 +140,14 @@ pub enum WriteLayerError {
         /// What was to stand there, too.
         second: PathBuf,
     },
+    /// nix2container: a rewrite makes a name that no file can have.
+    #[error("store path `{path}`: a name that its rewrite makes {problem}")]
+    RewrittenName {
+        /// The store path whose names are rewritten.
+        path: String,
+        /// What is wrong with the name.
+        problem: &'static str,
+    },
     /// nix2container: a regular expression of a rule cannot be read.
     #[error("store path `{path}`: `{regex}` is no regular expression: {problem}")]
     Regex {

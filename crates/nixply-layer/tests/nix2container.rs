@@ -105,4 +105,23 @@ fn a_layer_that_comes_out_otherwise_is_refused_and_so_are_wrong_rules() {
         collision.starts_with("`/one` is different things: "),
         "{collision}"
     );
+    for (name, problem) in [
+        ("/d".repeat(300_000), "is longer than 4096 bytes"),
+        ("/a\0b".to_owned(), "holds a NUL byte"),
+    ] {
+        let named = with(&|options| {
+            options.rewrite.regex = "^/nix/store/[^/]*".to_owned();
+            options.rewrite.repl.clone_from(&name);
+        });
+        assert_eq!(
+            named,
+            format!("store path `{tree}`: a name that its rewrite makes {problem}")
+        );
+    }
+    // As deep as a name can be, it is a layer like any other.
+    let deep = with(&|options| {
+        options.rewrite.regex = "^/nix/store/[^/]*".to_owned();
+        options.rewrite.repl = "/d".repeat(2000);
+    });
+    assert!(deep.starts_with("the layer made of `"), "{deep}");
 }

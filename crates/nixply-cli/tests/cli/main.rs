@@ -22,6 +22,7 @@ mod login;
 mod login_tools;
 mod network;
 mod other_tools;
+mod over_base;
 mod plan;
 mod pull_image;
 mod push;

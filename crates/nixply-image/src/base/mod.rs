@@ -17,6 +17,7 @@
 mod error;
 mod from_plan;
 mod from_stored;
+mod held;
 mod in_plan;
 mod layer;
 mod lock;
@@ -26,6 +27,7 @@ mod tree;
 
 pub use error::{BaseError, LinkProblem};
 pub(crate) use from_stored::tar_key;
+pub(crate) use held::without_base;
 pub(crate) use in_plan::{check_layers, put_on};
 pub use layer::BaseLayer;
 pub use lock::{BaseLock, LOCK_SCHEMA};

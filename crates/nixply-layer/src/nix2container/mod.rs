@@ -19,7 +19,7 @@ use go_header::{GoEntry, append_go_header};
 use nixply_oci::DiffId;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use tree::{Node, Owner, build};
+use tree::{Owner, Source, build};
 
 /// A layer of nix2container: what it is made from, and the tar that has to come out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub(crate) fn write_nix2container<S: TarSink>(
     store: &StoreRoot,
     sink: &mut S,
 ) -> Result<(), WriteLayerError> {
-    let root = build(&layer.paths, store)?;
+    let tree = build(&layer.paths, store)?;
     // Headers come ready from here, so the writer's own style is never used.
     let style = HeaderStyle {
         absolute: true,
@@ -113,35 +113,19 @@ pub(crate) fn write_nix2container<S: TarSink>(
         gname: String::new(),
     };
     let mut tar = TarWriter::new(style, sink);
-    write_children(b"", &root, &mut tar)?;
+    for (name, source) in tree.entries() {
+        write_entry(&name, source, &mut tar)?;
+    }
     tar.finish(BLOCK_BYTES as u64)
 }
 
-fn write_children<S: TarSink>(
-    base: &[u8],
-    node: &Node,
-    tar: &mut TarWriter<'_, S>,
-) -> Result<(), WriteLayerError> {
-    for (name, child) in &node.children {
-        // The first component of an absolute path is empty: the root.
-        let path = match (base, name.as_slice()) {
-            (_, b"") => b"/".to_vec(),
-            (b"" | b"/", name) => [base, name].concat(),
-            (base, name) => [base, b"/", name].concat(),
-        };
-        write_node(&path, child, tar)?;
-        write_children(&path, child, tar)?;
-    }
-    Ok(())
-}
-
-fn write_node<S: TarSink>(
+fn write_entry<S: TarSink>(
     path: &[u8],
-    node: &Node,
+    source: Option<&Source>,
     tar: &mut TarWriter<'_, S>,
 ) -> Result<(), WriteLayerError> {
     let root = Owner::default();
-    let (kind, mode, owner) = match &node.source {
+    let (kind, mode, owner) = match source {
         None => (EntryKind::Directory, MODE_IMPLIED_DIRECTORY, &root),
         Some(source) => (source.kind.entry_kind(), source.mode, &source.owner),
     };
@@ -164,7 +148,7 @@ fn write_node<S: TarSink>(
         capabilities: None,
     };
     tar.ready_header(&announced, &header)?;
-    if let (EntryKind::File { size_bytes }, Some(source)) = (kind, &node.source) {
+    if let (EntryKind::File { size_bytes }, Some(source)) = (kind, source) {
         let physical = &source.physical;
         let mut file = File::open(physical).map_err(|error| WriteLayerError::Read {
             path: physical.clone(),

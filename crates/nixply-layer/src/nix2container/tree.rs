@@ -11,13 +11,29 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// A file or directory of the tar.
+/// The longest name that can stand in the tar: what Linux takes for a path. It also bounds how deep the tree is, which is up
+/// to whoever wrote `image.json`.
+const NAME_LIMIT_BYTES: usize = 4096;
+
+/// Stands between the components of a name in a [`Tree`]: less than any byte of them, so that a directory is followed by
+/// what it holds.
+const SEPARATOR: u8 = 0;
+
+/// The files and directories of the tar in its order. None is a directory that only leads to others.
 #[derive(Debug, Default)]
-pub(super) struct Node {
-    /// Where it comes from; none for a directory that only leads to others.
-    pub(super) source: Option<Source>,
-    /// What it holds, in byte order of the names.
-    pub(super) children: BTreeMap<Vec<u8>, Node>,
+pub(super) struct Tree(BTreeMap<Vec<u8>, Option<Source>>);
+
+impl Tree {
+    /// Every entry with its name in the tar.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Vec<u8>, Option<&Source>)> {
+        self.0.iter().map(|(key, source)| {
+            let shown = |byte: &u8| if *byte == SEPARATOR { b'/' } else { *byte };
+            let name: Vec<u8> = key.iter().map(shown).collect();
+            // The first component of an absolute path is empty: the root.
+            let name = if name.is_empty() { b"/".to_vec() } else { name };
+            (name, source.as_ref())
+        })
+    }
 }
 
 /// Something in the store.
@@ -80,26 +96,32 @@ struct Rules<'a> {
 pub(super) fn build(
     paths: &[Nix2containerPath],
     store: &StoreRoot,
-) -> Result<Node, WriteLayerError> {
-    let mut root = Node::default();
+) -> Result<Tree, WriteLayerError> {
+    let mut tree = Tree::default();
     for path in paths {
         let rules = Rules::of(path)?;
         let physical = store.locate_file(Path::new(&path.path));
         if physical.symlink_metadata().is_err() {
             return Err(WriteLayerError::MissingStorePath { path: physical });
         }
-        add(&mut root, path.path.as_bytes(), &physical, &rules)?;
+        // What is still to be added: its absolute path in the store directory, and where it lies.
+        let mut ahead = vec![(path.path.clone().into_bytes(), physical)];
+        while let Some((name, physical)) = ahead.pop() {
+            let children = add(&mut tree, path, &name, &physical, &rules)?;
+            ahead.extend(children);
+        }
     }
-    Ok(root)
+    Ok(tree)
 }
 
-/// Adds a file, or a directory and all that is in it. `name` is its absolute path in the store directory.
+/// Adds a file, or a directory; tells what the directory holds.
 fn add(
-    root: &mut Node,
+    tree: &mut Tree,
+    path: &Nix2containerPath,
     name: &[u8],
     physical: &Path,
     rules: &Rules<'_>,
-) -> Result<(), WriteLayerError> {
+) -> Result<Vec<(Vec<u8>, PathBuf)>, WriteLayerError> {
     let read_error = |source| WriteLayerError::Read {
         path: physical.to_owned(),
         source,
@@ -129,23 +151,39 @@ fn add(
     let place = rules.place(name);
     // What a rewrite makes nothing of is left out: the store path itself, whose contents go to the root.
     if !place.is_empty() {
+        let problem = if place.len() > NAME_LIMIT_BYTES {
+            Some("is longer than 4096 bytes")
+        } else {
+            place.contains(&SEPARATOR).then_some("holds a NUL byte")
+        };
+        if let Some(problem) = problem {
+            let path = path.path.clone();
+            return Err(WriteLayerError::RewrittenName { path, problem });
+        }
         let source = rules.source(name, physical.to_owned(), kind, nar_mode(&metadata));
-        put(root, &place, source)?;
+        put(tree, &place, source)?;
     }
-    for child in children {
-        let child_name = [name, b"/", child.file_name().as_bytes()].concat();
-        add(root, &child_name, &child.path(), rules)?;
-    }
-    Ok(())
+    let child_name = |child: &fs::DirEntry| [name, b"/", child.file_name().as_bytes()].concat();
+    let children = children.iter();
+    Ok(children
+        .map(|child| (child_name(child), child.path()))
+        .collect())
 }
 
 /// Puts something at its place, over an equal one that is there.
-fn put(root: &mut Node, place: &[u8], source: Source) -> Result<(), WriteLayerError> {
-    let mut node = root;
-    for part in components(place) {
-        node = node.children.entry(part).or_default();
+fn put(tree: &mut Tree, place: &[u8], source: Source) -> Result<(), WriteLayerError> {
+    let parts = components(place);
+    if parts.is_empty() {
+        // The directory that relative names are relative to.
+        return Ok(());
     }
-    if let Some(there) = &node.source {
+    let key = parts.join(&SEPARATOR);
+    let ends = key.iter().enumerate().filter(|(_, b)| **b == SEPARATOR);
+    for (end, _) in ends {
+        tree.0.entry(key[..end].to_vec()).or_default();
+    }
+    let there = tree.0.entry(key).or_default();
+    if let Some(there) = &there {
         let same_kind = match (&there.kind, &source.kind) {
             (Kind::Symlink { .. }, Kind::Symlink { .. }) => true,
             (a, b) => a == b,
@@ -158,7 +196,7 @@ fn put(root: &mut Node, place: &[u8], source: Source) -> Result<(), WriteLayerEr
             });
         }
     }
-    node.source = Some(source);
+    *there = Some(source);
     Ok(())
 }
 
