@@ -119,6 +119,18 @@ pub(super) fn this_system() -> String {
     format!("{}-linux", std::env::consts::ARCH)
 }
 
+/// `nix WORDS` on flakes in `dir` that nobody only looks at: the stub has the nixply of this run, and a shell.
+pub(super) fn in_use(world: &World, dir: &Path, words: &[&str]) -> Command {
+    let features = ["--extra-experimental-features", "nix-command flakes"];
+    let mut nix = world.nix.command("nix", features);
+    let packages = json!({ "nixply": world.nix_half.nixply, "bash": world.shell.root });
+    nix.args(words)
+        .env("NIXPKGS_STUB", packages.to_string())
+        .env("NIXPLY_CACHE_DIR", dir.join("cache"))
+        .current_dir(dir);
+    nix
+}
+
 pub(super) fn run_push(world: &World) -> Result<()> {
     let dir = world.scratch.subdir("project")?;
     copy_flakes(world, &dir)?;
@@ -133,16 +145,7 @@ pub(super) fn run_push(world: &World) -> Result<()> {
         fs::create_dir_all(dir.join(name))?;
         fs::write(dir.join(name).join("flake.nix"), flake)?;
     }
-    let nix = |words: &[&str]| {
-        let features = ["--extra-experimental-features", "nix-command flakes"];
-        let mut nix = world.nix.command("nix", features);
-        let packages = json!({ "nixply": world.nix_half.nixply, "bash": world.shell.root });
-        nix.args(words)
-            .env("NIXPKGS_STUB", packages.to_string())
-            .env("NIXPLY_CACHE_DIR", world.nix.conf_dir().join("flake-cache"))
-            .current_dir(&dir);
-        nix
-    };
+    let nix = |words: &[&str]| in_use(world, &dir, words);
     let build = |installable: &str| -> Result<PathBuf> {
         let link = dir.join("result");
         let mut build = nix(&["build", "--impure", &format!("path:{installable}"), "-o"]);

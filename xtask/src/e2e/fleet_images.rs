@@ -2,6 +2,7 @@
 //! their users, pushed twice, and opened as the devcontainer CLI opens them.
 
 use super::World;
+use super::flake::{copy_flakes, in_use, this_system};
 use super::nix_half::NixHalf;
 use crate::command::{command, json, output, text};
 use crate::debnix::{self, Environment};
@@ -198,25 +199,84 @@ pub(super) fn runtime(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// The fleet as a flake, with both images.
+fn flake(world: &World, fleet: &Fleet) -> Result<()> {
+    copy_flakes(world, &fleet.work_dir)?;
+    let at = |name: &str| format!("path:{}", fleet.work_dir.join(name).display());
+    let (nixpkgs, nixply, system) = (at("nixpkgs-stub"), at("nixply-flake"), this_system());
+    let flake = format!(
+        r#"{{
+  inputs.nixpkgs.url = "{nixpkgs}";
+  inputs.nixply.url = "{nixply}";
+  inputs.nixply.inputs.nixpkgs.follows = "nixpkgs";
+
+  outputs = {{ self, nixpkgs, nixply }}@inputs:
+    let
+      debnix = import {fixture} {{ lock = {lock}; }};
+      nixply = inputs.nixply.lib.withPkgs nixpkgs.legacyPackages.{system};
+      fleet = {FLEET};
+    in
+    {{
+      packages.{system} = {{
+        devcontainer = fleet{DEVCONTAINER};
+        runtime = fleet{RUNTIME};
+      }};
+    }};
+}}
+"#,
+        fixture = world.fixture_dir.join("debnix.nix").display(),
+        lock = fleet.work_dir.join("lock.json").display(),
+    );
+    let dir = fleet.work_dir.join("flake");
+    fs::create_dir_all(&dir)?;
+    fs::write(dir.join("flake.nix"), flake).context("cannot write the flake")
+}
+
 pub(super) fn pushes(world: &World) -> Result<()> {
     let fleet = Fleet::new(world, "fleet-pushes")?;
-    let reference = world.reference("fleet/runtime:v1")?;
-    let program = fleet
-        .half
-        .build(&format!("{}.push", Fleet::image(RUNTIME)))?;
-    let push = || {
-        let mut push = command(program.join("bin/push-runtime"), [&reference[..], "--json"]);
-        push.env("NIXPLY_CACHE_DIR", &fleet.work_dir);
-        pushed(&mut push)
-    };
-    let first = push()?;
-    ensure!(first["unchanged"] == false, "there was something: {first}");
-    let second = push()?;
-    ensure!(
-        second["unchanged"] == true && second["layer_bytes_sent"] == 0,
-        "the second push sent something: {second}"
-    );
-    ensure!(first["digest"] == second["digest"], "{first} {second}");
+    flake(world, &fleet)?;
+    let registry = (world.registry.as_ref()).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    for (image, attribute) in [("devcontainer", DEVCONTAINER), ("runtime", RUNTIME)] {
+        let reference = world.reference(&format!("fleet/{image}:v1"))?;
+        let program = format!("path:./flake#{image}.push");
+        let push = || {
+            let words = ["run", "--impure", &program, "--", &reference, "--json"];
+            pushed(&mut in_use(world, &fleet.work_dir, &words))
+        };
+        let first = push()?;
+        ensure!(
+            first["unchanged"] == false && first["layer_bytes_sent"] != 0,
+            "{image} was there before: {first}"
+        );
+        // Neither does this machine remember anything the second time.
+        fs::remove_dir_all(fleet.work_dir.join("cache"))?;
+        let before = registry.log_from(0)?.len();
+        let second = push()?;
+        ensure!(
+            second["unchanged"] == true && second["layer_bytes_sent"] == 0,
+            "the second push of {image} sent something: {second}"
+        );
+        ensure!(first["digest"] == second["digest"], "{first} {second}");
+        let log = registry.log_from(before)?;
+        let writes = ["POST", "PATCH", "PUT"].map(|method| format!("\"{method} /v2/"));
+        let written = (log.lines()).find(|line| writes.iter().any(|write| line.contains(write)));
+        ensure!(
+            log.contains("/v2/") && written.is_none(),
+            "the second push of {image} asked for {written:?}"
+        );
+        let manifest = format!("{}.manifest", Fleet::image(attribute));
+        let manifest = text(command("sha256sum", ["--"]).arg(fleet.half.build(&manifest)?))?;
+        ensure!(
+            manifest.starts_with(
+                first["digest"]
+                    .as_str()
+                    .unwrap_or("?")
+                    .trim_start_matches("sha256:")
+            ),
+            "{image} was pushed as {}, and its manifest is {manifest}",
+            first["digest"]
+        );
+    }
     let catalog = fs::read(fleet.build(".catalog")?)?;
     let catalog: serde_json::Value = serde_json::from_slice(&catalog)?;
     ensure!(

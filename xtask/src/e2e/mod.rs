@@ -242,7 +242,7 @@ const STEPS: &[Step] = &[
         fleet_images::runtime,
     ),
     (
-        "a fleet's images push themselves, the second time nothing",
+        "a fleet's images are pushed by nix run, the second time nothing moves",
         &[Need::Registry],
         fleet_images::pushes,
     ),
