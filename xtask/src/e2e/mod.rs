@@ -16,6 +16,7 @@ mod nix_half;
 mod registry;
 mod repeat;
 mod root_files;
+mod store;
 mod templates;
 
 use crate::command;
@@ -297,6 +298,8 @@ const STEPS: &[Step] = &[
         &[Need::Registry, Need::Crane, Need::Tool(SKOPEO)],
         templates::gitlab,
     ),
+    // Last: it sees what all others have done.
+    ("the stores that were used are intact", &[], store::intact),
 ];
 
 /// Debian's development release: its Nix is the newest that Debian has.
