@@ -17,7 +17,7 @@ use nixply_image::{
     resolve_layer_tars,
 };
 use nixply_layer::{Compression, CompressionPool};
-use nixply_oci::{LayerSource, Platform};
+use nixply_oci::{LayerSource, Platform, RuntimeConfig};
 use nixply_pack::{DOCKER_MAX_LAYERS, PackError};
 use nixply_store::Closure;
 use std::path::Path;
@@ -154,6 +154,7 @@ pub(crate) fn plan_spec(
     };
     let asked_platform =
         (request.options.config.platform.clone()).or_else(|| spec.platform.clone());
+    let nix_database = spec.nix_database.and_then(NixDatabaseSpec::owner);
     let base_image = read_base(
         &spec,
         base,
@@ -162,23 +163,24 @@ pub(crate) fn plan_spec(
             platform: asked_platform.as_ref(),
             compression,
             layer_format: layer_format.clone(),
-            needs_tree: !root.files.is_empty() || !root.contents.is_empty(),
+            needs_tree: !root.files.is_empty()
+                || !root.contents.is_empty()
+                || nix_database.is_some(),
+            store: &store,
             registries: request.registries,
         },
     )?;
+    if let Some(base) = &base_image
+        && nix_database.is_none()
+        && closure.is_some()
+    {
+        base::note_database(base);
+    }
     let platform = asked_platform
         .or_else(|| base_image.as_ref().map(|base| base.platform.clone()))
         .unwrap_or_else(this_platform);
     let packer = packer_input(request, &spec, base, closure.as_ref(), &platform)?;
-    let mut config = spec.config;
-    request.options.config.apply(&mut config)?;
-    if let Some(base) = &base_image {
-        config = if spec.inherit_config && !options.no_inherit_config {
-            inherit(&base.config, config)
-        } else {
-            inherit_env(&base.config, config)
-        };
-    }
+    let config = config_on(base_image.as_ref(), &spec, request)?;
     let mut annotations = spec.annotations;
     annotations.extend(request.options.config.annotation.iter().cloned());
     let spec_created = spec
@@ -208,7 +210,7 @@ pub(crate) fn plan_spec(
         contents: root.contents,
         permissions: root.permissions,
         layer_tars,
-        nix_database: spec.nix_database.and_then(NixDatabaseSpec::owner),
+        nix_database,
         name: spec.name,
         tag: spec.tag,
         created: request.options.config.created.clone().or(spec_created),
@@ -221,6 +223,23 @@ pub(crate) fn plan_spec(
         note_unknown(catalog, closure, plan.packer.unknown_paths.unwrap_or(0));
     }
     Ok((plan, closure))
+}
+
+/// What a container runs: what the specification and the command line say, over what the base says.
+fn config_on(
+    base: Option<&BaseImage>,
+    spec: &ImageSpec,
+    request: &Request<'_>,
+) -> Result<RuntimeConfig, CliError> {
+    let mut config = spec.config.clone();
+    request.options.config.apply(&mut config)?;
+    Ok(match base {
+        Some(base) if spec.inherit_config && !request.options.plan.no_inherit_config => {
+            inherit(&base.config, config)
+        }
+        Some(base) => inherit_env(&base.config, config),
+        None => config,
+    })
 }
 
 /// Why there is no plan; `origin` is whose fault a packer is that does not fit.

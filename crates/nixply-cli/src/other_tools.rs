@@ -10,7 +10,7 @@ use nixply_image::{
     BaseImage, ConfTimes, DockerToolsConf, LayerFormatRecord, Nix2containerImage, Plan,
     conf_of_stream_script,
 };
-use nixply_layer::{Compression, DockerToolsHeader};
+use nixply_layer::{Compression, DockerToolsHeader, StoreRoot};
 use std::path::Path;
 
 /// True where bytes are such a file.
@@ -63,6 +63,7 @@ fn read_base(archive: &Path) -> Result<BaseImage, CliError> {
         compression: Compression::default(),
         layer_format: LayerFormatRecord::dockertools(),
         needs_tree: false,
+        store: &StoreRoot::default(),
         registries: &registries,
     };
     base::read(&archive.to_string_lossy(), &request)

@@ -46,8 +46,8 @@ mod root_layer;
 mod spec;
 
 pub use base::{
-    BaseError, BaseImage, BaseLayer, BaseLock, BaseRecord, BaseTree, DirectoryOwner, LOCK_SCHEMA,
-    LinkProblem, PlannedBaseLayer, TreeReader,
+    BaseDatabase, BaseError, BaseImage, BaseLayer, BaseLock, BaseRecord, BaseTree, DirectoryNames,
+    DirectoryOwner, LOCK_SCHEMA, LinkProblem, PlannedBaseLayer, TreeReader,
 };
 pub use compare::{
     Change, ChangeKind, Comparison, ConfigChange, Identity, LayerComparison, LayerFate, Traffic,

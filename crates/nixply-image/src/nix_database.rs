@@ -146,7 +146,7 @@ pub(crate) fn database_contents(
         });
     };
     let file = |bytes: Vec<u8>| RootFileKind::File(FileContent::Inline(bytes));
-    add(format!("{state_dir}/db/db.sqlite"), file(bytes));
+    add(database_file(&store_dir), file(bytes));
     add(format!("{state_dir}/db/schema"), file(SCHEMA.into()));
     for root in &plan.roots {
         let name = root.rsplit('/').next().unwrap_or(root);
@@ -163,10 +163,10 @@ pub(crate) fn database_contents(
 
 /// The files of the layer that tell what it is, for people.
 pub(crate) fn database_files(plan: &Plan, database: &PlannedDatabase) -> Vec<String> {
-    let state_dir = state_dir(&store_dir(plan, database));
+    let store_dir = store_dir(plan, database);
     vec![
-        format!("{state_dir}/db/db.sqlite"),
-        format!("{state_dir}/db/schema"),
+        database_file(&store_dir),
+        format!("{}/db/schema", state_dir(&store_dir)),
     ]
 }
 
@@ -194,6 +194,11 @@ fn state_dir(store_dir: &StoreDir) -> String {
     format!("{}/var/nix", prefix.trim_start_matches('/'))
         .trim_start_matches('/')
         .to_owned()
+}
+
+/// Where the database is, as a name.
+pub(crate) fn database_file(store_dir: &StoreDir) -> String {
+    format!("{}/db/db.sqlite", state_dir(store_dir))
 }
 
 /// What Nix writes into. Root's own Nix makes the rest by itself, and so does the owner of `/nix/var`.

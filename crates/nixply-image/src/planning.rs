@@ -3,9 +3,9 @@
 use crate::base::{check_store_dir, put_on, put_over, without_base};
 use crate::nix_database::database_layer;
 use crate::{
-    BaseError, BaseImage, LayerFormatRecord, LayerReasonRecord, LinkedContent, NixOwner,
-    PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath, PlannedPermissions, RootFileError,
-    RootFileSpec, VolatilePath,
+    BaseDatabase, BaseError, BaseImage, LayerFormatRecord, LayerReasonRecord, LinkedContent,
+    NixOwner, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath, PlannedPermissions,
+    RootFileError, RootFileSpec, VolatilePath,
 };
 use nixply_layer::{Compression, EntryPermissions, FinishedTar, LayerContents, StorePathContent};
 use nixply_oci::{ANNOTATION_BASE_DIGEST, ANNOTATION_BASE_NAME, Digest, Platform, RuntimeConfig};
@@ -129,7 +129,7 @@ pub fn plan_image(
         set_base_annotations(&base, &mut options.annotations);
         if options.nix_database.is_some() {
             check_all_known(&base, closure)?;
-        } else if base.has_database {
+        } else if base.database == BaseDatabase::LeftOut {
             return Err(BaseError::Database.into());
         }
         put_on(&mut plan, base);
@@ -245,7 +245,7 @@ fn over_base(
         });
     }
     let Some(tree) = &base.tree else {
-        return if options.has_root() {
+        return if options.has_root() || options.nix_database.is_some() {
             Err(BaseError::UnknownTree)
         } else {
             Ok(())
@@ -282,11 +282,11 @@ fn check_all_known(base: &BaseImage, closure: Option<&Closure>) -> Result<(), Ba
             parsed.is_ok_and(|path| closure.find(&path).is_some())
         })
     };
-    let mut held = base.layers.iter().flat_map(PlannedLayer::store_paths);
+    // Finished tars hold store paths, too; nobody packs by these, but they are there.
+    let tree = base.tree.iter();
+    let mut held = tree.flat_map(|tree| tree.store_paths.keys());
     match held.find(|path| !is_known(path)) {
-        Some(path) => Err(BaseError::UnknownPath {
-            path: path.to_owned(),
-        }),
+        Some(path) => Err(BaseError::UnknownPath { path: path.clone() }),
         None => Ok(()),
     }
 }

@@ -57,7 +57,7 @@ pub use listing::read_store_paths;
 pub use made::MadeLayer;
 pub use nix2container::{
     Nix2containerOptions, Nix2containerPath, Nix2containerPerm, Nix2containerRewrite,
-    Nix2containerTar,
+    Nix2containerTar, read_nix2container_entries,
 };
 pub use root_files::check_root_files;
 pub use spec::{

@@ -6,7 +6,8 @@ mod common;
 use common::{SyntheticStore, fixture, pool};
 use nixply_layer::{
     Compression, LayerContents, LayerFormat, LayerSpec, Nix2containerOptions, Nix2containerPath,
-    Nix2containerPerm, Nix2containerTar, WriteLayerError, compare_layer, write_layer,
+    Nix2containerPerm, Nix2containerTar, WriteLayerError, compare_layer, read_entries,
+    read_nix2container_entries, write_layer,
 };
 use nixply_oci::{DiffId, MediaType};
 
@@ -57,6 +58,32 @@ fn the_bytes_are_those_of_the_real_program() {
         }
     }
     assert_eq!(layers, 6);
+}
+
+#[test]
+fn the_entries_are_told_without_making_the_tar() {
+    let store = SyntheticStore::new();
+    for image in ["plain", "layers", "root", "moved"] {
+        for spec in recorded(image) {
+            let LayerContents::Nix2container(layer) = &spec.contents else {
+                panic!("{image}");
+            };
+            let mut tar = Vec::new();
+            write_layer(&spec, &store.root(), &pool(1), &mut tar).unwrap();
+            let mut written = Vec::new();
+            read_entries(&mut &tar[..], &MediaType::OciLayerTar, &mut |entry| {
+                if !entry.name.is_empty() {
+                    written.push(entry);
+                }
+            })
+            .unwrap();
+            let mut told = Vec::new();
+            read_nix2container_entries(&layer.paths, &store.root(), &mut |entry| told.push(entry))
+                .unwrap();
+            assert_eq!(told, written, "{image}");
+            assert!(told.len() >= 3, "{image}: {told:?}");
+        }
+    }
 }
 
 #[test]

@@ -14,8 +14,10 @@ use crate::input::{StoredPlace, read_file, stored_place};
 use crate::registries::Registries;
 use crate::stored::{StoredError, layout_open_error, parse_reference};
 use crate::text;
-use nixply_image::{BaseError, BaseImage, BaseLock, BaseSpec, BaseTree, LayerFormatRecord, Plan};
-use nixply_layer::Compression;
+use nixply_image::{
+    BaseDatabase, BaseError, BaseImage, BaseLock, BaseSpec, BaseTree, LayerFormatRecord, Plan,
+};
+use nixply_layer::{Compression, StoreRoot};
 use nixply_layout::{ImageForm, LayoutError, OpenOptions, OpenedImage, open_image};
 use nixply_oci::{ImageReference, ImageSource as _, LayerPlace, Platform};
 use nixply_registry::{RegistryError, RegistryImage};
@@ -30,8 +32,10 @@ pub(crate) struct BaseRequest<'a> {
     pub(crate) compression: Compression,
     /// How the image's own layers are written.
     pub(crate) layer_format: LayerFormatRecord,
-    /// Whether root files are to stand above the base, so that its links have to be known.
+    /// Whether root files or Nix's database are to stand above the base, so that what it holds has to be known.
     pub(crate) needs_tree: bool,
+    /// Where the store is, which layers of a plan are read from.
+    pub(crate) store: &'a StoreRoot,
     /// Where it may be.
     pub(crate) registries: &'a Registries,
 }
@@ -71,7 +75,8 @@ pub(crate) fn read(place: &str, request: &BaseRequest<'_>) -> Result<BaseImage, 
     }
     if Plan::is_plan(&bytes) {
         let plan = Plan::from_json(&bytes).map_err(|error| unusable(place, &error))?;
-        return BaseImage::of_plan(plan, request.compression, &request.layer_format)
+        let store = request.needs_tree.then_some(request.store);
+        return BaseImage::of_plan(plan, request.compression, &request.layer_format, store)
             .map_err(|error| unusable(place, &error));
     }
     let failed = CliError::new(ExitStatus::Input, format!("`{place}` is no base image")).hint(
@@ -172,8 +177,9 @@ fn known_tree(reference: &ImageReference, opened: &RegistryImage) -> Result<Base
     let digest = opened.image().manifest_descriptor.digest;
     let kept = trees_dir().map(|dir| dir.join(format!("{}.json", digest.hex())));
     let found = kept.as_ref().and_then(|path| std::fs::read(path).ok());
-    // What is damaged is read again.
-    if let Some(tree) = found.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+    // What is damaged is read again, and what an earlier version found.
+    let found = found.and_then(|bytes| serde_json::from_slice::<BaseTree>(&bytes).ok());
+    if let Some(tree) = found.filter(|tree| tree.usual_directories.is_some()) {
         return Ok(tree);
     }
     let bytes: u64 = opened
@@ -185,7 +191,7 @@ fn known_tree(reference: &ImageReference, opened: &RegistryImage) -> Result<Base
         .sum();
     text::note(
         &format!(
-            "reading the layers of {reference} once ({}), for the links among its directories",
+            "reading the layers of {reference} once ({}), for its directories and store paths",
             text::size(bytes)
         ),
         Some("a lock file of `nixply base lock` tells them without the network"),
@@ -233,6 +239,16 @@ fn unusable(name: &str, error: &(dyn std::error::Error + 'static)) -> CliError {
         format!("cannot use `{name}` as a base image"),
         error,
     )
+}
+
+/// Says that store paths come to a base whose database does not know them.
+pub(crate) fn note_database(base: &BaseImage) {
+    if base.database == BaseDatabase::InLayers {
+        text::note(
+            "the base image has a database of its store paths, which does not tell those of this image",
+            Some("a Nix in the container could delete them; `nix_database` makes one of all"),
+        );
+    }
 }
 
 /// Why an image cannot stand on its base, with what to do about it.

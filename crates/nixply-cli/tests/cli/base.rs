@@ -39,7 +39,7 @@ pub(crate) fn sandbox() -> Sandbox {
     sandbox
 }
 
-fn json_of(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+pub(crate) fn json_of(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     serde_json::from_str(&sandbox.stdout(arguments)).unwrap()
 }
 
@@ -48,13 +48,13 @@ pub(crate) fn plan(sandbox: &Sandbox, more: &[&str]) -> Value {
 }
 
 /// What standard error says of a run that must fail, and its exit code.
-fn failure(sandbox: &Sandbox, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn failure(sandbox: &Sandbox, arguments: &[&str]) -> (i32, String) {
     let output = sandbox.run(arguments);
     let stderr = String::from_utf8(output.stderr).unwrap();
     (output.status.code().unwrap(), stderr)
 }
 
-fn kinds(plan: &Value) -> Vec<&str> {
+pub(crate) fn kinds(plan: &Value) -> Vec<&str> {
     let layers = plan["layers"].as_array().unwrap().iter();
     layers
         .map(|layer| layer["kind"].as_str().unwrap())
@@ -73,7 +73,7 @@ pub(crate) fn push(sandbox: &Sandbox, image: &str, reference: &str, more: &[&str
 }
 
 /// The root files of a plan by path.
-fn files(plan: &Value) -> Vec<(&str, Option<&str>)> {
+pub(crate) fn files(plan: &Value) -> Vec<(&str, Option<&str>)> {
     let layers = plan["layers"].as_array().unwrap();
     let root = layers
         .iter()

@@ -88,9 +88,23 @@ pub enum BaseError {
     /// The base is a plan that cannot be used.
     #[error("the base image's plan cannot be used")]
     Plan(#[source] Box<crate::PlanError>),
-    /// Files are to stand above a base whose links nobody knows.
+    /// A layer of the base's plan cannot be looked into.
+    #[error("layer {layer_idx} of the base image's plan cannot be looked into")]
+    LookInto {
+        /// The layer, from the bottom, from 0.
+        layer_idx: usize,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A plan's own layer holds a store path that a finished tar above it hides.
+    #[error("the base image's plan holds `{path}`, and a finished tar above it takes it away")]
+    HiddenPath {
+        /// The store path.
+        path: String,
+    },
+    /// Files or a database are to stand above a base whose files nobody knows.
     #[error(
-        "nobody knows which directories of the base image are symbolic links, and files of the image could replace one"
+        "nobody knows which directories and store paths the base image has, and files of the image could replace one"
     )]
     UnknownTree,
     /// The base has a database of its store paths, and the image none of its own.

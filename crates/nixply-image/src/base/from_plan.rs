@@ -1,16 +1,20 @@
 //! A base from a plan: its layers are taken over as they are.
 
-use super::{BaseError, BaseImage, BaseTree, DirectoryOwner};
-use crate::root_file::{RootFileSpec, RootFileType};
+use super::plan_tree::tree_of;
+use super::{BaseDatabase, BaseError, BaseImage, BaseTree};
 use crate::{LayerFormatRecord, Plan, PlannedLayer};
-use nixply_layer::Compression;
+use nixply_layer::{Compression, StoreRoot};
 
 impl BaseImage {
     /// Takes a plan's layers as a base. They are compressed with the compression of the image that is built on them.
+    ///
+    /// With a `store` the layers are looked into that do not tell themselves what they hold: finished tars, and those of
+    /// nix2container. Without one, nobody knows the tree of such a plan.
     pub fn of_plan(
         plan: Plan,
         compression: Compression,
         layer_format: &LayerFormatRecord,
+        store: Option<&StoreRoot>,
     ) -> Result<Self, BaseError> {
         let has_store = |layer: &PlannedLayer| matches!(layer, PlannedLayer::Store { .. });
         if plan.layer_format != *layer_format && plan.layers.iter().any(has_store) {
@@ -25,11 +29,15 @@ impl BaseImage {
             .with_compression(compression)
             .map_err(|error| BaseError::Plan(Box::new(error)))?;
         plan.layers.retain(|layer| !is_database(layer));
-        let below = match &plan.base {
-            Some(base) => base.tree.clone(),
-            None => Some(BaseTree::default()),
+        let tree = tree_of(&plan, store)?;
+        if let Some(tree) = &tree {
+            keep_whole_paths(&mut plan.layers, tree)?;
+        }
+        let database = if has_database {
+            BaseDatabase::LeftOut
+        } else {
+            BaseDatabase::in_layers(tree.as_ref().is_some_and(|tree| tree.nix_database))
         };
-        let tree = below.and_then(|tree| add_layers(tree, &plan.layers));
         Ok(Self {
             name: None,
             digest: None,
@@ -37,51 +45,27 @@ impl BaseImage {
             config: plan.config,
             history: plan.base.map(|base| base.history).unwrap_or_default(),
             layers: plan.layers,
-            has_database,
+            database,
             tree,
         })
     }
 }
 
-/// What stands in a plan's own layers, added to what is below them; none where a layer does not say.
-fn add_layers(mut tree: BaseTree, layers: &[PlannedLayer]) -> Option<BaseTree> {
+/// Takes the store paths out of base layers that a layer above them hides.
+fn keep_whole_paths(layers: &mut [PlannedLayer], tree: &BaseTree) -> Result<(), BaseError> {
+    let is_whole = |path: &str| tree.store_paths.contains_key(path);
     for layer in layers {
         match layer {
-            PlannedLayer::Root {
-                files, contents, ..
-            } => {
-                let symlinks = contents.iter().flat_map(|content| &content.symlinks);
-                for (path, target) in symlinks {
-                    tree.links.insert(path.clone(), target.clone());
-                }
-                for file in files {
-                    add_file(&mut tree, file);
+            PlannedLayer::Base(base) => base.paths.retain(|path| is_whole(path)),
+            PlannedLayer::Store { paths, .. } => {
+                if let Some(hidden) = paths.iter().find(|planned| !is_whole(&planned.path)) {
+                    return Err(BaseError::HiddenPath {
+                        path: hidden.path.clone(),
+                    });
                 }
             }
-            PlannedLayer::Tar { .. } | PlannedLayer::Nix2container { .. } => return None,
-            PlannedLayer::Store { .. } | PlannedLayer::Database { .. } | PlannedLayer::Base(_) => {}
+            _ => {}
         }
     }
-    Some(tree)
-}
-
-fn add_file(tree: &mut BaseTree, file: &RootFileSpec) {
-    let path = file.path.clone();
-    tree.links.remove(&path);
-    tree.directories.remove(&path);
-    match (file.kind, &file.target) {
-        // It may lead to a file. Then nothing of ours can stand below it anyway.
-        (RootFileType::Symlink, Some(target)) => {
-            tree.links.insert(path, target.clone());
-        }
-        (RootFileType::Directory, _) => {
-            let owner = DirectoryOwner {
-                mode: file.mode.clone().unwrap_or_else(|| "0755".to_owned()),
-                uid: file.uid,
-                gid: file.gid,
-            };
-            tree.directories.insert(path, owner);
-        }
-        _ => {}
-    }
+    Ok(())
 }

@@ -1,7 +1,8 @@
 //! A base from an image that exists already.
 
-use super::{BaseError, BaseImage, BaseTree, PlannedBaseLayer};
-use crate::{HeldPath, ImageContents, PlannedLayer};
+use super::{BaseDatabase, BaseError, BaseImage, BaseTree, PlannedBaseLayer};
+use crate::nix_database::database_file;
+use crate::{HeldPath, ImageContents, LayerHolds, PlannedLayer};
 use nixply_layer::{Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec};
 use nixply_oci::{
     Descriptor, DiffId, Digest, History, LayerKey, LayerPlace, MediaType, StoredImage,
@@ -30,6 +31,10 @@ impl BaseImage {
             });
         }
         let told = ImageContents::of_stored(image);
+        let database = match &tree {
+            Some(tree) => tree.nix_database,
+            None => tells_database(&told),
+        };
         let mut layers = Vec::with_capacity(descriptors.len());
         for (layer_idx, (descriptor, diff_id)) in descriptors.iter().zip(diff_ids).enumerate() {
             let paths = if let Some(tree) = &tree {
@@ -57,10 +62,19 @@ impl BaseImage {
             config: image.config.config.clone().unwrap_or_default(),
             history: whole_history(&image.config.history, diff_ids),
             layers,
-            has_database: false,
+            database: BaseDatabase::in_layers(database),
             tree,
         })
     }
+}
+
+/// Whether the history names Nix's database, as nixply writes it.
+fn tells_database(told: &ImageContents) -> bool {
+    let database = database_file(&told.store_dir);
+    told.layers.iter().any(|layer| match &layer.holds {
+        LayerHolds::RootFiles(files) => files.contains(&database),
+        _ => false,
+    })
 }
 
 fn planned(

@@ -14,7 +14,9 @@
 //! * Base layers are the lowest, and the history has exactly one entry with a layer for each of them.
 //! * No directory of ours replaces a symbolic link of the base.
 
+mod directory_names;
 mod error;
+mod follow;
 mod from_plan;
 mod from_stored;
 mod held;
@@ -22,9 +24,12 @@ mod in_plan;
 mod layer;
 mod lock;
 mod over;
+mod plan_tree;
 mod record;
 mod tree;
+mod tree_reader;
 
+pub use directory_names::DirectoryNames;
 pub use error::{BaseError, LinkProblem};
 pub(crate) use from_stored::tar_key;
 pub(crate) use held::without_base;
@@ -33,7 +38,8 @@ pub use layer::BaseLayer;
 pub use lock::{BaseLock, LOCK_SCHEMA};
 pub(crate) use over::{check_store_dir, put_over};
 pub use record::{BaseRecord, PlannedBaseLayer};
-pub use tree::{BaseTree, DirectoryOwner, TreeReader};
+pub use tree::{BaseTree, DirectoryOwner};
+pub use tree_reader::TreeReader;
 
 use crate::PlannedLayer;
 use nixply_oci::{Digest, History, Platform, RuntimeConfig};
@@ -53,8 +59,25 @@ pub struct BaseImage {
     pub history: Vec<History>,
     /// Its layers, bottom first.
     pub layers: Vec<PlannedLayer>,
-    /// Whether it had a database of its store paths, which is left out: it would not be true any more.
-    pub has_database: bool,
+    /// What is with its database of its store paths.
+    pub database: BaseDatabase,
     /// What of its files ours could damage; none where nobody has looked.
     pub tree: Option<BaseTree>,
+}
+
+/// Whether a base has Nix's database of its store paths, and what becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseDatabase {
+    /// It has none, or nobody knows.
+    None,
+    /// Its plan has a layer of it, which is left out: it would not be true any more.
+    LeftOut,
+    /// It stands in a finished layer. It does not tell the store paths that come to it.
+    InLayers,
+}
+
+impl BaseDatabase {
+    fn in_layers(is_there: bool) -> Self {
+        if is_there { Self::InLayers } else { Self::None }
+    }
 }

@@ -1,68 +1,13 @@
 //! Putting root files over a base image: through its symbolic links, and without changing its directories.
 
 use super::error::LinkProblem;
+use super::follow::{Followed, follow};
 use super::{BaseError, BaseTree};
 use crate::LinkedContent;
 use crate::root_file::{RootFileSpec, RootFileType};
 use nixply_layer::RootFileKind;
 use nixply_store::StoreDir;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How many links are followed on the way to a file: what Linux follows (`path_resolution(7)`).
-const MAX_LINKS: usize = 40;
-
-/// Where a path leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Followed {
-    /// The path without links, from the root.
-    pub(super) place: String,
-    /// The first link on the way, where there was one.
-    pub(super) first_link: Option<String>,
-}
-
-/// Follows the links in a path from the root; the last part only where `last_too`. The error is a link that leads back to
-/// itself. Nothing leads out of the root.
-pub(super) fn follow<'l>(
-    path: &str,
-    last_too: bool,
-    link: &dyn Fn(&str) -> Option<&'l str>,
-) -> Result<Followed, String> {
-    // The parts that are still to go, the next one last.
-    let mut ahead: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-    let mut links = 0;
-    let mut place: Vec<String> = Vec::new();
-    let mut first_link = None;
-    while let Some(part) = ahead.pop() {
-        match part.as_str() {
-            "" | "." => continue,
-            ".." => {
-                place.pop();
-                continue;
-            }
-            _ => place.push(part),
-        }
-        if ahead.is_empty() && !last_too {
-            break;
-        }
-        let here = place.join("/");
-        let Some(target) = link(&here) else { continue };
-        let first = first_link.get_or_insert(here);
-        links += 1;
-        if links > MAX_LINKS {
-            return Err(first.clone());
-        }
-        if target.starts_with('/') {
-            place.clear();
-        } else {
-            place.pop();
-        }
-        ahead.extend(target.split('/').rev().map(str::to_owned));
-    }
-    Ok(Followed {
-        place: place.join("/"),
-        first_link,
-    })
-}
 
 /// Checks that no link of the base stands where the store directory or one above it is to be.
 pub(crate) fn check_store_dir(tree: &BaseTree, store_dir: &StoreDir) -> Result<(), BaseError> {

@@ -11,6 +11,7 @@
 mod go_header;
 mod tree;
 
+use crate::entries::{StoredEntry, StoredEntryKind};
 use crate::error::WriteLayerError;
 use crate::header::{BLOCK_BYTES, Entry, EntryKind, HeaderStyle};
 use crate::spec::StoreRoot;
@@ -19,7 +20,7 @@ use go_header::{GoEntry, append_go_header};
 use nixply_oci::DiffId;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use tree::{Owner, Source, build};
+use tree::{Kind, Owner, Source, build};
 
 /// A layer of nix2container: what it is made from, and the tar that has to come out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +118,47 @@ pub(crate) fn write_nix2container<S: TarSink>(
         write_entry(&name, source, &mut tar)?;
     }
     tar.finish(BLOCK_BYTES as u64)
+}
+
+/// Tells what the tar of these paths holds, without reading a file: each entry by its name without the first slash.
+///
+/// # Errors
+/// [`WriteLayerError`] where the tar cannot be made of the store.
+pub fn read_nix2container_entries(
+    paths: &[Nix2containerPath],
+    store: &StoreRoot,
+    visit: &mut dyn FnMut(StoredEntry),
+) -> Result<(), WriteLayerError> {
+    for (name, source) in build(paths, store)?.entries() {
+        let name = name.strip_prefix(b"/").unwrap_or(&name);
+        if !name.is_empty() {
+            visit(stored_entry(name, source));
+        }
+    }
+    Ok(())
+}
+
+fn stored_entry(name: &[u8], source: Option<&Source>) -> StoredEntry {
+    let (kind, mode, uid, gid) = match source {
+        None => (StoredEntryKind::Directory, MODE_IMPLIED_DIRECTORY, 0, 0),
+        Some(source) => {
+            let kind = match &source.kind {
+                Kind::Directory => StoredEntryKind::Directory,
+                Kind::File { .. } => StoredEntryKind::Other,
+                Kind::Symlink { target } => StoredEntryKind::Symlink {
+                    target: target.clone(),
+                },
+            };
+            (kind, source.mode, source.owner.uid, source.owner.gid)
+        }
+    };
+    StoredEntry {
+        name: name.to_vec(),
+        kind,
+        mode,
+        uid,
+        gid,
+    }
 }
 
 fn write_entry<S: TarSink>(

@@ -1,0 +1,207 @@
+//! What base images hold: in finished tars, in layers of nix2container, behind whiteouts.
+
+use crate::base::{failure, files, json_of, kinds, plan, push, sandbox};
+use crate::support::{APP, LIBC, Sandbox};
+use nixply_testkit::registry::RegistryProcess;
+use serde_json::{Value, json};
+use std::fs;
+
+const STORE: [&str; 2] = ["--physical-store", "store"];
+
+/// Writes a tar of links and empty files: `bin -> usr/bin`, `etc/x`.
+fn write_tar(sandbox: &Sandbox, name: &str, entries: &[&str]) {
+    let mut builder = tar::Builder::new(Vec::new());
+    for entry in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(0);
+        if let Some((path, target)) = entry.split_once(" -> ") {
+            header.set_entry_type(tar::EntryType::Symlink);
+            builder.append_link(&mut header, path, target).unwrap();
+        } else {
+            builder.append_data(&mut header, entry, &b""[..]).unwrap();
+        }
+    }
+    fs::write(sandbox.path(name), builder.into_inner().unwrap()).unwrap();
+}
+
+/// Writes the plan of an image of the closure's `libc` and finished tars.
+fn write_plan_with_tars(sandbox: &Sandbox, name: &str, tars: &[&str]) {
+    let spec = json!({
+        "schema": "nixply.image/1",
+        "closure": "closure.json",
+        "roots": [format!("/nix/store/{LIBC}")],
+        "platform": {"os": "linux", "architecture": "amd64"},
+        "layer_tars": tars,
+    });
+    sandbox.write("with-tars.json", &spec.to_string());
+    sandbox.stdout(&["plan", "with-tars.json", "--json", "-o", name]);
+}
+
+/// The base names of the store paths that a plan's own layers hold.
+fn packed(plan: &Value) -> Vec<&str> {
+    let layers = plan["layers"].as_array().unwrap().iter();
+    layers
+        .filter(|layer| layer["kind"] == "store")
+        .flat_map(|layer| layer["paths"].as_array().unwrap())
+        .map(|path| {
+            path["path"]
+                .as_str()
+                .unwrap()
+                .trim_start_matches("/nix/store/")
+        })
+        .collect()
+}
+
+#[test]
+fn files_stand_where_the_links_of_a_finished_tar_lead() {
+    let sandbox = sandbox();
+    write_tar(&sandbox, "links.tar", &["usr/bin/sh", "bin -> usr/bin"]);
+    write_plan_with_tars(&sandbox, "base-plan.json", &["links.tar"]);
+    let made = plan(&sandbox, &["--base", "base-plan.json"]);
+    let paths: Vec<&str> = files(&made).iter().map(|file| file.0).collect();
+    assert_eq!(paths, ["root/.profile", "usr/bin/app"]);
+    let libcs = packed(&made);
+    assert_eq!(libcs.iter().filter(|path| **path == LIBC).count(), 1);
+    // Built on an image that is built on an image.
+    sandbox.write("plan.json", &made.to_string());
+    let again = plan(&sandbox, &["--base", "plan.json"]);
+    assert_eq!(again["base"]["tree"]["links"]["bin"], "usr/bin");
+    assert_eq!(files(&again)[1].0, "usr/bin/app");
+
+    // The tar is read, so it must be there, and be what was planned.
+    write_tar(&sandbox, "links.tar", &["usr/bin/sh"]);
+    let (code, stderr) = failure(&sandbox, &["plan", "app.json", "--base", "base-plan.json"]);
+    assert_eq!(code, 3);
+    let problem = "a layer of the base image is not the one that was planned: expected sha256:";
+    assert!(stderr.contains(problem), "{stderr}");
+    fs::remove_file(sandbox.path("links.tar")).unwrap();
+    let (code, stderr) = failure(&sandbox, &["plan", "app.json", "--base", "base-plan.json"]);
+    assert_eq!(code, 3);
+    let problem = "layer 1 of the base image's plan cannot be looked into";
+    assert!(stderr.contains(problem), "{stderr}");
+}
+
+#[test]
+fn a_plan_whose_tar_hides_a_store_path_is_refused() {
+    let sandbox = sandbox();
+    let whiteout = format!("nix/store/.wh.{LIBC}");
+    write_tar(&sandbox, "hides.tar", &[&whiteout]);
+    write_plan_with_tars(&sandbox, "base-plan.json", &["hides.tar"]);
+    let (code, stderr) = failure(&sandbox, &["plan", "app.json", "--base", "base-plan.json"]);
+    assert_eq!(code, 3);
+    assert!(
+        stderr.contains(&format!(
+            "the base image's plan holds `/nix/store/{LIBC}`, and a finished tar above it takes it away"
+        )),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn the_database_is_of_the_store_paths_that_the_image_has() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let sandbox = sandbox();
+    let spec = json!({"schema": "nixply.image/1", "closure": "closure.json", "nix_database": true});
+    sandbox.write("database.json", &spec.to_string());
+    let over = |base: &str| {
+        let online = format!("docker://{base}");
+        json_of(
+            &sandbox,
+            &["plan", "database.json", "--json", "--base", &online],
+        )
+    };
+    let whole = format!("{}/base:whole", registry.host());
+    write_tar(&sandbox, "nothing.tar", &["etc/x"]);
+    write_plan_with_tars(&sandbox, "base-plan.json", &["nothing.tar"]);
+    push(&sandbox, "base-plan.json", &whole, &[]);
+    let made = over(&whole);
+    assert!(!packed(&made).contains(&LIBC), "{made}");
+
+    let hidden = format!("{}/base:hidden", registry.host());
+    let whiteout = format!("nix/store/.wh.{LIBC}");
+    write_tar(&sandbox, "hides.tar", &[&whiteout]);
+    write_plan_with_tars(&sandbox, "base-plan.json", &["hides.tar"]);
+    push(&sandbox, "base-plan.json", &hidden, &[]);
+    let made = over(&hidden);
+    assert!(packed(&made).contains(&LIBC), "{made}");
+    assert!(packed(&made).contains(&APP));
+    let database = made["layers"].as_array().unwrap().last().unwrap();
+    assert_eq!(database["kind"], "database");
+    assert_eq!(database.get("base_paths"), None);
+
+    // What the base has and the closure does not would be missing in it.
+    let others = json!({
+        "schema": "nixply.image/1",
+        "closure": "closure.json",
+        "roots": [format!("/nix/store/{}", crate::support::DATA)],
+        "nix_database": true,
+    });
+    sandbox.write("others.json", &others.to_string());
+    let online = format!("docker://{whole}");
+    let (code, stderr) = failure(&sandbox, &["plan", "others.json", "--base", &online]);
+    assert_eq!(code, 3);
+    assert!(
+        stderr.contains(&format!("the base image holds `/nix/store/{LIBC}`")),
+        "{stderr}"
+    );
+    let online = format!("docker://{hidden}");
+    let made = json_of(
+        &sandbox,
+        &["plan", "others.json", "--json", "--base", &online],
+    );
+    assert_eq!(kinds(&made), ["base", "base", "store", "database"]);
+}
+
+#[test]
+fn a_database_in_a_finished_layer_is_seen() {
+    let sandbox = sandbox();
+    let spec = json!({
+        "schema": "nixply.image/1",
+        "closure": "closure.json",
+        "platform": {"os": "linux", "architecture": "amd64"},
+        "nix_database": true,
+    });
+    sandbox.write("database.json", &spec.to_string());
+    sandbox.stdout(&[&["export", "database.json", "-o", "base.tar"][..], &STORE].concat());
+    let says = |image: &str| {
+        let output = sandbox.run(&["plan", image, "--base", "base.tar"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = says("app.json");
+    let problem =
+        "the base image has a database of its store paths, which does not tell those of this image";
+    assert!(said.contains(problem), "{said}");
+    assert_eq!(says("database.json"), "");
+}
+
+#[test]
+fn files_stand_where_the_links_of_a_layer_of_nix2container_lead() {
+    let sandbox = sandbox();
+    let link = sandbox.store().join(LIBC).join("bin");
+    std::os::unix::fs::symlink("lib", link).unwrap();
+    let libc = format!("/nix/store/{LIBC}");
+    let diff_id = format!("sha256:{}", "1".repeat(64));
+    let image = json!({
+        "version": 1,
+        "arch": "amd64",
+        "image-config": {},
+        "layers": [{
+            "digest": diff_id, "diff_ids": diff_id, "size": 1024,
+            "paths": [{"path": libc, "options": {"rewrite": {"regex": format!("^{libc}"), "repl": ""}}}],
+        }],
+    });
+    sandbox.write("image.json", &image.to_string());
+    sandbox.stdout(&["plan", "image.json", "--json", "-o", "base-plan.json"]);
+    let over = [
+        &["plan", "app.json", "--json", "--base", "base-plan.json"][..],
+        &STORE,
+    ]
+    .concat();
+    let made = json_of(&sandbox, &over);
+    let paths: Vec<&str> = files(&made).iter().map(|file| file.0).collect();
+    assert_eq!(paths, ["lib", "lib/app", "root/.profile"]);
+}

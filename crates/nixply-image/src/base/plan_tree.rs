@@ -1,0 +1,170 @@
+//! What the layers of a plan hold, as far as an image that is built on it could damage it.
+
+use super::{BaseError, BaseTree, TreeReader};
+use crate::linking::StoreView;
+use crate::{LinkedContent, Plan, PlannedLayer, RootFileSpec};
+use nixply_layer::{
+    Nix2containerPath, RootFile, RootFileKind, StoreRoot, StoredEntry, StoredEntryKind,
+    read_entries, read_nix2container_entries,
+};
+use nixply_oci::{DiffId, Digest, MediaType};
+use std::fs::File;
+use std::path::Path;
+
+/// The tree of a plan's layers; none where nobody has looked into one of them and nobody can.
+pub(super) fn tree_of(
+    plan: &Plan,
+    store: Option<&StoreRoot>,
+) -> Result<Option<BaseTree>, BaseError> {
+    let is_base = |layer: &PlannedLayer| matches!(layer, PlannedLayer::Base(_));
+    let store_dir = plan.store_dir().unwrap_or_default();
+    let reader = if plan.layers.iter().any(is_base) {
+        // It is the tree of the whole base, layers of its plan included; that these are laid over it again changes nothing.
+        match plan.base.as_ref().and_then(|base| base.tree.as_ref()) {
+            Some(tree) => TreeReader::above(tree, store_dir),
+            None => return Ok(None),
+        }
+    } else {
+        TreeReader::new(store_dir)
+    };
+    let mut layers = LayerReader { reader, store };
+    for (layer_idx, layer) in plan.layers.iter().enumerate() {
+        if !layers.read(layer_idx, layer)? {
+            return Ok(None);
+        }
+        layers.reader.end_layer();
+    }
+    Ok(Some(layers.reader.finish()))
+}
+
+/// Reads the layers of a plan.
+struct LayerReader<'a> {
+    reader: TreeReader,
+    store: Option<&'a StoreRoot>,
+}
+
+impl LayerReader<'_> {
+    /// Reads a layer; false where that needs a store and there is none.
+    fn read(&mut self, layer_idx: usize, layer: &PlannedLayer) -> Result<bool, BaseError> {
+        match layer {
+            PlannedLayer::Base(_) | PlannedLayer::Store { .. } => {
+                for path in layer.store_paths() {
+                    self.reader.add_store_path(path);
+                }
+            }
+            PlannedLayer::Root {
+                files, contents, ..
+            } => {
+                self.read_root_files(files)?;
+                for content in contents {
+                    self.read_content(content);
+                }
+            }
+            PlannedLayer::Tar { diff_id, path, .. } => {
+                let Some(store) = self.store else {
+                    return Ok(false);
+                };
+                self.read_tar(layer_idx, &store.locate_file(path), *diff_id)?;
+            }
+            PlannedLayer::Nix2container { paths, .. } => {
+                let Some(store) = self.store else {
+                    return Ok(false);
+                };
+                self.read_nix2container(layer_idx, paths, store)?;
+            }
+            // It tells the store paths of the plan alone, and is left out.
+            PlannedLayer::Database { .. } => {}
+        }
+        Ok(true)
+    }
+
+    fn read_root_files(&mut self, files: &[RootFileSpec]) -> Result<(), BaseError> {
+        for file in files {
+            let file = file
+                .to_layer()
+                .map_err(|error| BaseError::Plan(Box::new(error.into())))?;
+            self.add(file);
+        }
+        Ok(())
+    }
+
+    fn read_content(&mut self, content: &LinkedContent) {
+        // What stands by directory are links to files.
+        let symlinks = LinkedContent {
+            links: std::collections::BTreeMap::new(),
+            ..content.clone()
+        };
+        for file in symlinks.root_files() {
+            self.add(file);
+        }
+    }
+
+    fn add(&mut self, file: RootFile) {
+        let kind = match file.kind {
+            RootFileKind::Directory => StoredEntryKind::Directory,
+            RootFileKind::Symlink { target } => self.link(target),
+            RootFileKind::File(_) => StoredEntryKind::Other,
+        };
+        self.reader.add(StoredEntry {
+            name: file.path.into_bytes(),
+            kind,
+            mode: file.mode,
+            uid: file.uid,
+            gid: file.gid,
+        });
+    }
+
+    /// A link, or where the store tells that it leads to a file, something else that no file of ours can stand below.
+    fn link(&mut self, target: String) -> StoredEntryKind {
+        let found = self
+            .store
+            .and_then(|store| StoreView::new(store).resolve(&target).ok().flatten());
+        match found {
+            Some((place, file_type)) if file_type.is_dir() => {
+                self.reader.add_store_directory(&place.logical);
+            }
+            Some(_) => return StoredEntryKind::Other,
+            None => {}
+        }
+        StoredEntryKind::Symlink {
+            target: target.into_bytes(),
+        }
+    }
+
+    fn read_tar(
+        &mut self,
+        layer_idx: usize,
+        path: &Path,
+        expected: DiffId,
+    ) -> Result<(), BaseError> {
+        let failed = |source| BaseError::LookInto { layer_idx, source };
+        let mut tar = File::open(path).map_err(|error| failed(error.into()))?;
+        let reader = &mut self.reader;
+        let found = read_entries(&mut tar, &MediaType::OciLayerTar, &mut |entry| {
+            reader.add(entry);
+        })
+        .map_err(|error| failed(error.into()))?;
+        if found == expected {
+            return Ok(());
+        }
+        Err(BaseError::Bytes {
+            expected: Digest::from_bytes(*expected.as_bytes()),
+            found: Digest::from_bytes(*found.as_bytes()),
+        })
+    }
+
+    fn read_nix2container(
+        &mut self,
+        layer_idx: usize,
+        paths: &[Nix2containerPath],
+        store: &StoreRoot,
+    ) -> Result<(), BaseError> {
+        let reader = &mut self.reader;
+        read_nix2container_entries(paths, store, &mut |entry| reader.add(entry)).map_err(|error| {
+            BaseError::LookInto {
+                layer_idx,
+                source: error.into(),
+            }
+        })
+    }
+}
