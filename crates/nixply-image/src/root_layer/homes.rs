@@ -1,11 +1,14 @@
 //! Directories in users' homes that are there only because something lies below them.
+//!
+//! A home that is not made for its user (`create_home`) may be a directory of the system, such as `/srv/www`, and then what
+//! lies in it is not the user's.
 
 use crate::linking::{LinkKind, LinkTree};
 use crate::root::Account;
 use crate::{RootFileSpec, RootFileType};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Gives each such directory, and a home that nobody listed, to its user, so that programs can write beside what is there.
+/// Gives each such directory to its user, so that programs can write beside what is there.
 pub(super) fn give_homes_to_users(
     files: &mut Vec<RootFileSpec>,
     tree: &mut LinkTree,
@@ -13,7 +16,7 @@ pub(super) fn give_homes_to_users(
 ) {
     let homes: Vec<(&str, &Account)> = users
         .iter()
-        .filter(|user| user.uid != 0)
+        .filter(|user| user.uid != 0 && user.creates_home)
         .filter_map(|user| Some((user.home.strip_prefix('/')?, user)))
         .filter(|(home, _)| !home.is_empty())
         .collect();

@@ -122,9 +122,11 @@ fn implied_directories_in_a_home_belong_to_its_user() {
         .file(&format!("{B}/home/joe/.config/tool/conf"), "")
         .directory(&format!("{B}/home/joe/.cache"));
     let json = r#""contents":["PATH"],"root":{"tmp":false,"nsswitch":false,
-        "users":{"joe":{"uid":1000,"create_home":false},
-                 "ann":{"uid":1001,"home":"/home/joe/ann"}},
-        "files":{"/home/joe/.ssh/keys/a":{"text":""},"/home/joe/ann/x/y":{"text":""},"/home/x":{"text":""}},
+        "users":{"joe":{"uid":1000},
+                 "ann":{"uid":1001,"home":"/home/joe/ann"},
+                 "www":{"uid":1002,"home":"/srv/www","create_home":false}},
+        "files":{"/home/joe/.ssh/keys/a":{"text":""},"/home/joe/ann/x/y":{"text":""},"/home/x":{"text":""},
+                 "/srv/www/html/index.html":{"text":""}},
         "directories":{"/home/joe/.ssh":{"mode":"0700"}}}"#
         .replace("PATH", B);
     let composed = compose(&store, &json).unwrap();
