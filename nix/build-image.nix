@@ -56,9 +56,10 @@ let
   };
 
   # What says nothing is left out of the specification, so that it reads well and a new field changes no old image.
-  isSaid = value: !(builtins.elem value [ [ ] { } false ]);
+  # A root with nothing in it says something: it has /tmp.
+  isSaid = field: value: field == "root" || !(builtins.elem value [ [ ] { } false ]);
   withoutEmpty = fields: builtins.removeAttrs fields
-    (builtins.filter (field: !(isSaid fields.${field})) (builtins.attrNames fields));
+    (builtins.filter (field: !(isSaid field fields.${field})) (builtins.attrNames fields));
 
   platformOf = args:
     if args.platform == null then platform // (if args.architecture == null then { } else { inherit (args) architecture; })

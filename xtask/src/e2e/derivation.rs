@@ -94,6 +94,25 @@ pub(super) fn same_as_the_command_line(world: &World) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn empty_root(world: &World) -> Result<()> {
+    let paths = |root: &str| {
+        let image =
+            format!("(nixply.lib.buildImage {{ name = \"empty\"; config.User = \"1\"; {root} }})");
+        let plan = world.nix_half.build(&image)?;
+        let plan: Value = serde_json::from_slice(&fs::read(plan)?)?;
+        let layers = plan["layers"].as_array().context("a plan without layers")?;
+        let files = layers.iter().filter_map(|layer| layer["files"].as_array());
+        let paths = files.flatten().map(|file| file["path"].clone());
+        anyhow::Ok(paths.collect::<Vec<Value>>())
+    };
+    let with_root = paths("root = { };")?;
+    ensure!(
+        with_root == ["tmp", "var/tmp"],
+        "`root = {{ }}` has {with_root:?}"
+    );
+    Ok(())
+}
+
 pub(super) fn check(world: &World) -> Result<()> {
     let outputs = OUTPUTS.iter().map(|output| format!("{SHELL}.{output}"));
     let others = OTHERS.iter().map(|&other| other.to_owned());

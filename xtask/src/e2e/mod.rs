@@ -88,6 +88,11 @@ const STEPS: &[Step] = &[
         derivation::errors,
     ),
     (
+        "a root with nothing in it has temporary directories",
+        &[],
+        derivation::empty_root,
+    ),
+    (
         "every output of a derivation is built the same again",
         &[],
         derivation::check,
