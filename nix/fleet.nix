@@ -104,8 +104,9 @@ let
   rootOf = image: merge (merge {
     users = {
       root = { uid = 0; home = "/root"; description = "root"; };
+    } // (if image.user == "root" then { } else {
       ${image.user} = { inherit uid gid; inherit (image) home; description = image.user; };
-    };
+    });
     inherit shell env caCertificates;
   } image.root) args.extraRoot;
 
@@ -114,7 +115,8 @@ let
       function = "mkDevContainer";
       image = check.arguments function (imageTable { name = "devcontainer"; user = "vscode"; }) given;
       inherit (image) user;
-      home = "/home/${user}";
+      isRoot = user == "root";
+      home = if isRoot then "/root" else "/home/${user}";
     in
     build {
       inherit (image) name tag;
@@ -144,7 +146,6 @@ let
                 #includedir /etc/sudoers.d
               '';
             };
-            "/etc/sudoers.d/${user}" = { mode = "0440"; text = "${user} ALL=(ALL:ALL) NOPASSWD:ALL\n"; };
             # Nobody else is in the container, so nothing is gained by building as other users or in a sandbox.
             "/etc/nix/nix.conf".text = ''
               experimental-features = nix-command flakes
@@ -156,7 +157,9 @@ let
               if command -v direnv > /dev/null; then eval "$(direnv hook bash)"; fi
               if command -v starship > /dev/null; then eval "$(starship init bash)"; fi
             '';
-          } // (if nixDirenv == null then { } else {
+          } // (if isRoot then { } else {
+            "/etc/sudoers.d/${user}" = { mode = "0440"; text = "${user} ALL=(ALL:ALL) NOPASSWD:ALL\n"; };
+          }) // (if nixDirenv == null then { } else {
             "${home}/.config/direnv/direnvrc" = ownedFile user "source ${nixDirenv}/share/nix-direnv/direnvrc\n";
           }) // (if args.pamModules == null then { } else {
             # A sudo that was built with PAM: sudoers alone decides.
@@ -192,7 +195,8 @@ let
         Cmd = [ shell ];
       } // image.extraConfig;
       more = {
-        nixDatabase = { inherit uid gid; };
+        # With the store the user can become root: no loss, since sudo lets them anyway.
+        nixDatabase = if isRoot then true else { inherit uid gid; };
         labels."devcontainer.metadata" = toJSON [{ remoteUser = user; }];
       };
     };
@@ -205,7 +209,8 @@ let
       }) given;
       inherit (image) user workdir;
     in
-    build {
+    if user == "root" then throw "${function}: argument `user` is `root`, expected another user: buildImage makes an image that runs as root"
+    else build {
       inherit (image) name tag;
       packages = packagesOf function image;
       maxLayers = 50;

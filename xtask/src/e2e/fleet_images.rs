@@ -232,6 +232,42 @@ fn flake(world: &World, fleet: &Fleet) -> Result<()> {
     fs::write(dir.join("flake.nix"), flake).context("cannot write the flake")
 }
 
+pub(super) fn of_root(world: &World) -> Result<()> {
+    let fleet = Fleet::new(world, "fleet-root")?;
+    let image = ".mkDevContainer { sets = [ \"base\" ]; packages = [ debnix.units.sudo ]; name = \"of-root\"; user = \"root\"; \
+        extraConfig.Env = [ \"HOME=/root\" \"PATH=/usr/local/bin:/bin\" ]; }";
+    load(world, &fleet, image, "of-root")?;
+    for (script, expected) in [
+        (
+            "id -un; id -u; pwd; echo ~root",
+            "root\n0\n/workspace\n/root",
+        ),
+        ("grep -c . /etc/passwd; grep -c :0: /etc/passwd", "1\n1"),
+        (
+            "stat -c '%a %U' /root /root/.config /nix/store",
+            "700 root\n755 root\n755 root",
+        ),
+        (
+            "sudo -n id -u; test ! -e /home && test ! -e /etc/sudoers.d/root",
+            "0",
+        ),
+    ] {
+        let found = sh(world, "of-root:latest", script)?;
+        ensure!(
+            found == expected,
+            "`{script}` printed {found:?}, expected {expected:?}"
+        );
+    }
+    let refused = fleet
+        .half
+        .refused(&Fleet::image(".mkRuntime { user = \"root\"; }"))?;
+    ensure!(
+        refused.contains("mkRuntime: argument `user` is `root`, expected another user"),
+        "a production container of root is refused with\n{refused}"
+    );
+    Ok(())
+}
+
 pub(super) fn pushes(world: &World) -> Result<()> {
     let fleet = Fleet::new(world, "fleet-pushes")?;
     flake(world, &fleet)?;

@@ -248,6 +248,11 @@ const STEPS: &[Step] = &[
         fleet_images::runtime,
     ),
     (
+        "a fleet's development container may be root's, a runtime container not",
+        &[Need::Docker],
+        fleet_images::of_root,
+    ),
+    (
         "a fleet's images are pushed by nix run, the second time nothing moves",
         &[Need::Registry],
         fleet_images::pushes,
