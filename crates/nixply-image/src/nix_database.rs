@@ -226,7 +226,8 @@ fn directories(store_dir: &StoreDir, owner: NixOwner) -> Vec<RootFile> {
     .map(|path| directory(path, 0o755))
     .collect();
     if owner.uid != 0 {
-        // Store paths stay root's, so that their layers are those of every other image; the sticky bit keeps them so.
+        // Store paths stay root's, so that their layers are those of every other image. The sticky bit keeps others from
+        // them, such as the group's users, but not the directory's owner, who may rename them and put something else there.
         all.push(directory(
             store_dir.as_str().trim_start_matches('/'),
             0o1775,
