@@ -4,12 +4,17 @@ let
   inherit (builtins.fromTOML (builtins.readFile ../Cargo.toml)) workspace;
   root = toString ../.;
 
-  # Every plan names the nixply that made it, so a nixply that changes with every line of documentation would make every
-  # image anew. Cargo wants all members of the workspace.
-  sources = [ "Cargo.toml" "Cargo.lock" "benches" "crates" "xtask" ];
+  # Every plan names the nixply that made it, so a nixply that changes with every line of documentation or of a test would make
+  # every image anew. Of the other members of the workspace, Cargo wants to see that they are there.
+  sources = [
+    "Cargo[.](toml|lock)"
+    "crates(/[^/]*(/Cargo[.]toml|/src|/src/.*)?)?"
+    "benches(/.*)?"
+    "xtask(/Cargo[.]toml|/src|/src/main[.]rs)?"
+  ];
   isSource = path: _:
     let name = builtins.substring (builtins.stringLength root + 1) (-1) (toString path);
-    in builtins.any (source: name == source || builtins.match "${source}/.*" name != null) sources;
+    in builtins.any (source: builtins.match source name != null) sources;
 in
 rustPlatform.buildRustPackage {
   pname = "nixply";

@@ -13,6 +13,7 @@ mod flake;
 mod fleet;
 mod fleet_images;
 mod nix_half;
+mod package;
 mod registry;
 mod repeat;
 mod root_files;
@@ -116,6 +117,11 @@ const STEPS: &[Step] = &[
         "the flake shows its outputs and passes its check",
         &[],
         flake::show_and_check,
+    ),
+    (
+        "nixply's package has the source that it is built of, and no more",
+        &[],
+        package::source,
     ),
     (
         "a flake's image is pushed by nix run",
