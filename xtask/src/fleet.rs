@@ -8,33 +8,23 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The Debian packages of a shell and its tools, which every image has, and others.
+macro_rules! with_shell {
+    ($($package:literal),*) => {
+        &["bash", "coreutils", "findutils", "grep", "sed" $(, $package)*]
+    };
+}
+pub(crate) use with_shell;
+
 /// Two projects on one base, so that most of the second is there when the first is.
 pub(crate) const PROJECTS: [Environment; 2] = [
     Environment {
         name: "project-a",
-        packages: &[
-            "bash",
-            "coreutils",
-            "findutils",
-            "grep",
-            "sed",
-            "ca-certificates",
-            "tzdata",
-            "python3",
-        ],
+        packages: with_shell!["ca-certificates", "tzdata", "python3"],
     },
     Environment {
         name: "project-b",
-        packages: &[
-            "bash",
-            "coreutils",
-            "findutils",
-            "grep",
-            "sed",
-            "ca-certificates",
-            "tzdata",
-            "redis-server",
-        ],
+        packages: with_shell!["ca-certificates", "tzdata", "redis-server"],
     },
 ];
 
@@ -42,7 +32,7 @@ pub(crate) const PROJECTS: [Environment; 2] = [
 pub(crate) const SETS: [Environment; 5] = [
     Environment {
         name: "shell",
-        packages: &["bash", "coreutils", "findutils", "grep", "sed"],
+        packages: with_shell![],
     },
     Environment {
         name: "certificates",

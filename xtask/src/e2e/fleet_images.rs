@@ -6,6 +6,7 @@ use super::flake::{copy_flakes, in_use, this_system};
 use super::nix_half::NixHalf;
 use crate::command::{command, json, output, text};
 use crate::debnix::{self, Environment};
+use crate::fleet::with_shell;
 use crate::install;
 use crate::nixply::pushed;
 use anyhow::{Context, Result, ensure};
@@ -17,16 +18,7 @@ use std::path::{Path, PathBuf};
 const SETS: [Environment; 3] = [
     Environment {
         name: "base",
-        packages: &[
-            "bash",
-            "coreutils",
-            "findutils",
-            "grep",
-            "sed",
-            "gawk",
-            "tar",
-            "gzip",
-        ],
+        packages: with_shell!["gawk", "tar", "gzip"],
     },
     Environment {
         name: "tools",
