@@ -3,7 +3,7 @@
 use nixply_store::Closure;
 
 /// Neighbours of every node, one list behind the other.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Neighbours {
     starts: Vec<usize>,
     targets: Vec<u32>,
@@ -31,6 +31,15 @@ impl Neighbours {
         let node = node as usize;
         &self.targets[self.starts[node]..self.starts[node + 1]]
     }
+
+    /// The same edges, listed at their other end.
+    pub(crate) fn transposed(&self) -> Self {
+        let mut counts = vec![0; self.len()];
+        for &to in &self.targets {
+            counts[to as usize] += 1;
+        }
+        transposed(self, &counts)
+    }
 }
 
 /// A closure's paths as numbers (their [`PathIdx`](nixply_store::PathIdx)) with who refers to whom.
@@ -48,16 +57,14 @@ impl Dag {
     pub(crate) fn new(closure: &Closure) -> Self {
         let mut starts = vec![0];
         let mut targets = Vec::with_capacity(closure.reference_count());
-        let mut user_counts = vec![0_usize; closure.paths().len()];
         for path in closure.indices() {
             for reference in closure.references(path) {
                 targets.push(reference.0);
-                user_counts[reference.as_usize()] += 1;
             }
             starts.push(targets.len());
         }
         let references = Neighbours { starts, targets };
-        let users = transposed(&references, &user_counts);
+        let users = references.transposed();
         let references_first = closure.topological_order().into_iter();
         Self {
             users_first: references_first.rev().map(|path| path.0).collect(),

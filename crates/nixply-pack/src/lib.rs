@@ -17,6 +17,7 @@
 //! | `nix2container` | as `popularity`, with another count and other ties | nix2container's `closure` package |
 //! | `size` | the largest paths alone, the rest together | |
 //! | `per-path` | one layer per path | |
+//! | `pipeline` | what the steps of a [`Pipeline`] make | nixpkgs' `flatten-references-graph` |
 //!
 //! `solo` and `fleet` are what nixply is for: images of a fleet that agree on their layers, and updates that move little
 //! beyond what changed. `auto-layer`, `popularity` and `nix2container` are there so that a user can prove equality with the
@@ -25,8 +26,8 @@
 //!
 //! # Invariants
 //!
-//! * Each path of the closure stands in exactly one layer, no layer is empty, and there are at most
-//!   [`Budget::available`] layers.
+//! * Each path of the closure stands in exactly one layer (but for those that a [`Pipeline`] removes), no layer is empty,
+//!   and there are at most [`Budget::available`] layers.
 //! * The order in which records were given does not matter: a [`Closure`](nixply_store::Closure) stands in byte order.
 //! * A packer whose result changes for any input gets a new version in its [`PackerId`].
 
@@ -42,6 +43,7 @@ mod names;
 mod nix2container;
 mod packer;
 mod packing;
+mod pipeline;
 mod popularity;
 mod reach;
 mod size;
@@ -54,3 +56,4 @@ pub use packing::{
     Budget, DOCKER_MAX_LAYERS, LayerReason, PackError, PackOptions, PackedLayer, Packing, Rider,
     VolatileReason, pack,
 };
+pub use pipeline::{Pipeline, PipelineError};

@@ -21,6 +21,9 @@ pub enum Packer {
     Size,
     /// One layer per path.
     PerPath,
+    /// The steps of a [`Pipeline`](crate::Pipeline). It is not among [`Packer::ALL`] and no name is read as it: who has a
+    /// pipeline has chosen it.
+    Pipeline,
 }
 
 /// A packer and the version of its result: equal ids give equal packings of equal closures and budgets.
@@ -41,7 +44,7 @@ pub struct UnknownPacker {
 }
 
 impl Packer {
-    /// Every packer, in the order in which messages and tables list them.
+    /// Every packer that can be named, in the order in which messages and tables list them.
     pub const ALL: [Self; 7] = [
         Self::Solo,
         Self::Fleet,
@@ -82,6 +85,7 @@ impl Packer {
             Self::Nix2container => "nix2container",
             Self::Size => "size",
             Self::PerPath => "per-path",
+            Self::Pipeline => "pipeline",
         }
     }
 

@@ -1,7 +1,11 @@
 //! Budgets, options, packings, and the one entry point.
 
 use crate::dag::Dag;
-use crate::{Catalog, Packer, PackerId, auto_layer, layered, nix2container, popularity, size};
+use crate::names::moved_hash_ranks;
+use crate::{
+    Catalog, Packer, PackerId, Pipeline, PipelineError, auto_layer, layered, nix2container,
+    pipeline, popularity, size,
+};
 use nixply_store::{Closure, PathIdx, StorePath};
 
 /// The most layers that Docker takes in one image (moby, `layer/layer_store.go`, `maxLayerDepth`: 127 of some storage
@@ -40,6 +44,8 @@ pub struct PackOptions<'a> {
     /// The layers of an earlier image, bottom first: those whose paths are all still there stay as they are. For
     /// [`Packer::Solo`] and [`Packer::Fleet`] only.
     pub prior: &'a [Vec<StorePath>],
+    /// What [`Packer::Pipeline`] does, which needs it.
+    pub pipeline: Option<&'a Pipeline>,
 }
 
 impl PackOptions<'_> {
@@ -52,6 +58,7 @@ impl PackOptions<'_> {
             volatile: &[],
             catalog: None,
             prior: &[],
+            pipeline: None,
         }
     }
 }
@@ -73,7 +80,8 @@ pub struct Packing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedLayer {
     /// The paths. Their order is the packer's own: by popularity for `popularity` and `nix2container`, largest first for
-    /// `size`, by name and then hash for `auto-layer`, ascending for `solo` and `fleet`. It does not matter to format
+    /// `size`, by name and then hash for `auto-layer`, ascending for `solo` and `fleet`, as the steps left them for
+    /// `pipeline`. It does not matter to format
     /// version 1, which sorts; dockerTools writes its tar in this order, so the exact mode needs it.
     pub paths: Vec<PathIdx>,
     /// Why these paths share a layer.
@@ -165,6 +173,25 @@ pub enum PackError {
     /// [`Packer::Fleet`] without a catalog.
     #[error("the packer `fleet` needs a catalog")]
     NoCatalog,
+    /// [`Packer::Pipeline`] without a pipeline.
+    #[error("the packer `pipeline` needs a layering pipeline")]
+    NoPipeline,
+    /// A pipeline cannot be carried out.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A pipeline makes more layers than there is room for.
+    #[error(
+        "the layering pipeline makes {made} layers, but of {max_layers} only {available} are for store paths: \
+         expected a last step `limit_layers` with {available} or less"
+    )]
+    PipelineLayers {
+        /// How many layers the steps make.
+        made: usize,
+        /// The most layers of the whole image.
+        max_layers: usize,
+        /// How many of them are for store paths.
+        available: usize,
+    },
 }
 
 /// Packs a closure.
@@ -191,10 +218,26 @@ pub fn pack(closure: &Closure, options: &PackOptions<'_>) -> Result<Packing, Pac
     let layers = match packer {
         Packer::Solo | Packer::Fleet => return Ok(layered::pack(closure, &dag, options)),
         Packer::AutoLayer => auto_layer::layers(closure, &dag, available),
-        Packer::Popularity => singles_and_rest(popularity::order(closure, &dag), available),
+        Packer::Popularity => {
+            let ranks = moved_hash_ranks(closure);
+            let order = popularity::order(&dag, |path| ranks[path as usize]);
+            singles_and_rest(order, available)
+        }
         Packer::Nix2container => singles_and_rest(nix2container::order(&dag), available),
         Packer::Size => singles_and_rest(size::order(closure), available),
         Packer::PerPath => singles_and_rest(references_first(closure), available),
+        Packer::Pipeline => {
+            let pipeline = options.pipeline.ok_or(PackError::NoPipeline)?;
+            let layers = pipeline::layers(closure, &dag, pipeline)?;
+            if layers.len() > available {
+                return Err(PackError::PipelineLayers {
+                    made: layers.len(),
+                    max_layers: options.budget.max_layers,
+                    available,
+                });
+            }
+            layers
+        }
     };
     let layer = |layer: Vec<u32>| PackedLayer {
         paths: layer.into_iter().map(PathIdx).collect(),
@@ -220,6 +263,9 @@ fn check_options(options: &PackOptions<'_>) -> Result<(), PackError> {
             takers,
         })
     };
+    if options.pipeline.is_some() && packer != Packer::Pipeline {
+        return refused("layering pipeline", "`pipeline`");
+    }
     match packer {
         Packer::Fleet if options.catalog.is_none() => return Err(PackError::NoCatalog),
         Packer::Fleet => return Ok(()),

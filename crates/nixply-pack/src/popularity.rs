@@ -11,23 +11,16 @@
 //! are exact here, of whatever width they need, as Python's are.
 
 use crate::dag::Dag;
-use crate::names::moved_hash_ranks;
 use crate::reach::Reach;
 use crate::wide_sums::sums_over_sources;
-use nixply_store::Closure;
 use num_bigint::BigUint;
 
-/// Every path, most popular first.
-pub(crate) fn order(closure: &Closure, dag: &Dag) -> Vec<u32> {
+/// Every path, most popular first. `rank` decides ties: a path's place by name, hash last.
+pub(crate) fn order(dag: &Dag, rank: impl Fn(u32) -> u32) -> Vec<u32> {
     let mut reach = Reach::new(&dag.references, &dag.users);
     let popularity = sums_over_sources(&mut reach, &walks_from_roots(dag));
-    let ranks = moved_hash_ranks(closure);
     let mut order: Vec<u32> = dag.nodes().collect();
-    order.sort_unstable_by(|&a, &b| {
-        popularity
-            .compare(b, a)
-            .then_with(|| ranks[a as usize].cmp(&ranks[b as usize]))
-    });
+    order.sort_unstable_by(|&a, &b| popularity.compare(b, a).then_with(|| rank(a).cmp(&rank(b))));
     order
 }
 
