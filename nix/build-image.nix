@@ -4,7 +4,7 @@
 # docs/nix.md describes every argument; a test compares the table below with it.
 { check, derivations, platforms, platform, scripts }:
 let
-  inherit (check) string int bool attrs json storePath enum nullOr either listOf attrsOf record matching;
+  inherit (check) string int bool attrs json storePath pipeline enum nullOr either listOf attrsOf record matching;
   inherit (import ./root-type.nix check) root perms;
 
   function = "nixply.lib.buildImage";
@@ -39,6 +39,7 @@ let
 
     maxLayers = passed "max_layers" int;
     packer = passed "packer" string;
+    layeringPipeline = passed "layering_pipeline" pipeline;
     volatile = passed "volatile" (listOf storePath) // { default = [ ]; };
     catalog = passed "catalog" storePath;
     prior = passed "prior" storePath;
@@ -91,7 +92,8 @@ in
         schema = "nixply.image/1";
         platform = platformOf args;
       } // withoutEmpty (check.fields table args // { config = configOf args; })
-      # That the base's config is not inherited has to be said.
+      # That the base's config is not inherited has to be said, and that no step shall cut what is one layer.
+      // (if args.layeringPipeline == null then { } else { layering_pipeline = args.layeringPipeline; })
       // (if args.inheritConfig == null then { } else { inherit_config = args.inheritConfig; });
 
       baseName = baseNameOf args.name;

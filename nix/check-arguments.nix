@@ -92,6 +92,16 @@ rec {
       else wrong place storePath.name value;
   };
 
+  # nixpkgs' `layeringPipeline`: the steps, or a JSON file that has them.
+  pipeline = {
+    name = "a list of steps or a JSON file";
+    convert = place: value:
+      if isList value then value
+      else if isPath value || isString value || (isAttrs value && value ? outPath)
+      then builtins.fromJSON (builtins.readFile value)
+      else wrong place pipeline.name value;
+  };
+
   # One of a few words.
   enum = words: {
     name = "one of ${concatStringsSep ", " (map (word: "`${word}`") words)}";

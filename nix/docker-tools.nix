@@ -4,8 +4,8 @@
 # docs/migrating-from-dockertools.md describes what is the same and what is better, argument by argument.
 { check, derivations, buildImage, pullImage, scripts, pkgs }:
 let
-  inherit (builtins) elemAt head isList isString match replaceStrings genList substring;
-  inherit (check) string int bool attrs json storePath enum nullOr listOf;
+  inherit (builtins) elemAt isList match replaceStrings genList substring;
+  inherit (check) string int bool attrs json storePath pipeline enum nullOr listOf;
 
   optional = type: default: { type = nullOr type; inherit default; };
   # One of two types that are told by a predicate; unlike `check.either`, the second need not be an attribute set.
@@ -33,7 +33,7 @@ let
     enableFakechroot = { type = bool; default = false; };
     includeStorePaths = { type = bool; default = true; };
     includeNixDB = { type = bool; default = false; };
-    layeringPipeline = optional (listOf json) null;
+    layeringPipeline = optional pipeline null;
     debug = { type = bool; default = false; };
     passthru = { type = attrs; default = { }; };
     meta = { type = attrs; default = { }; };
@@ -69,29 +69,10 @@ let
       throw "${function}: argument `mtime` is `${text}`, expected a time in UTC such as 2024-06-25T20:55:05Z"
     else ((days * 24 + number 3) * 60 + number 4) * 60 + number 5;
 
-  # A pipeline that is the popularity contest is a packer here; of others the step is named that is not.
-  packingOf = function: args:
+  # As in nixpkgs, a pipeline decides how many layers there are: up to those that a file system of layers takes.
+  packingOf = args:
     if args.layeringPipeline == null then { inherit (args) packer maxLayers; }
-    else
-      let
-        nameOf = step: if isList step && step != [ ] then head step else step;
-        step = found: step:
-          let name = nameOf step; in
-          if name == "popularity_contest" then found // { contest = true; }
-          # The contest gives the most popular first, which is what nixply wants, too.
-          else if name == "reverse" then found
-          else if name == "limit_layers" && isList step && builtins.length step == 2
-          then found // { limit = elemAt step 1; }
-          else throw
-            "${function}: nixply has no step `${if isString name then name else builtins.toJSON name}` of a layeringPipeline; popularity_contest, limit_layers and reverse are known, and `packer` chooses among nixply's own";
-        found = builtins.foldl' step { contest = false; limit = null; } args.layeringPipeline;
-      in
-      {
-        packer = if found.contest then "popularity" else throw
-          "${function}: a layeringPipeline without popularity_contest orders nothing; leave it out for the default";
-        # The pipeline's limit is of store layers alone.
-        maxLayers = if found.limit == null then args.maxLayers else found.limit + 1;
-      };
+    else { inherit (args) layeringPipeline; maxLayers = 127; };
 
   # The image of checked arguments.
   imageOf = function: args:
@@ -101,7 +82,7 @@ let
       mtimeSecs = secondsOf function args.mtime;
       header = { name = "dockertools"; inherit mtimeSecs; inherit (args) uid gid uname gname; };
       hasDefaultHeader = header == { name = "dockertools"; mtimeSecs = 1; uid = 0; gid = 0; uname = "root"; gname = "root"; };
-      packing = packingOf function args;
+      packing = packingOf args;
       scriptsOf = { inherit (args) extraCommands fakeRootCommands enableFakechroot; };
       # dockerTools' customisation layer is a tar of GNU tar's, scripts or not.
       ofContents =

@@ -202,6 +202,7 @@ pub(crate) fn plan_spec(
         volatile: packer.volatile,
         catalog: packer.catalog.clone(),
         prior: packer.prior,
+        pipeline: packer.pipeline,
         compression,
         layer_format,
         platform,
@@ -247,6 +248,7 @@ fn planning_error(error: &PlanningError, origin: ExitStatus) -> CliError {
     let status = match error {
         PlanningError::Base(error) => return base::planning_error(error),
         PlanningError::Pack(PackError::NotForPacker { .. } | PackError::NoCatalog) => origin,
+        PlanningError::Pack(PackError::Pipeline(_)) => ExitStatus::Input,
         PlanningError::Pack(_) => ExitStatus::Failed,
         _ => ExitStatus::Input,
     };

@@ -36,6 +36,9 @@ pub(crate) struct PlanOptions {
     /// which is fleet with a catalog and solo without]
     #[arg(long, value_name = "NAME")]
     pub(crate) packer: Option<String>,
+    /// The steps that make the layers in place of a packer: a JSON file, as nixpkgs' `layeringPipeline`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["packer", "catalog", "prior", "volatile"])]
+    pub(crate) layering_pipeline: Option<PathBuf>,
     /// The fleet's catalog, as `nixply catalog` makes it
     #[arg(long, value_name = "FILE")]
     pub(crate) catalog: Option<PathBuf>,
@@ -156,6 +159,7 @@ impl PlanOptions {
             ("--no-inherit-config", self.no_inherit_config),
             ("--max-layers", self.max_layers.is_some()),
             ("--packer", self.packer.is_some()),
+            ("--layering-pipeline", self.layering_pipeline.is_some()),
             ("--catalog", self.catalog.is_some()),
             ("--prior", self.prior.is_some()),
             ("--volatile", !self.volatile.is_empty()),

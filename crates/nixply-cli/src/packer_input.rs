@@ -10,7 +10,7 @@ use crate::stored::{OpenArgs, StoredError, open_stored};
 use crate::text;
 use nixply_image::{ImageContents, ImageSpec, LayerHolds, LayerOutline, Plan};
 use nixply_oci::Platform;
-use nixply_pack::{Catalog, CatalogFit, Packer};
+use nixply_pack::{Catalog, CatalogFit, Packer, Pipeline, PipelineError};
 use nixply_store::{Closure, StoreDir, StorePath};
 use std::path::Path;
 
@@ -21,6 +21,7 @@ pub(crate) struct PackerInput {
     pub(crate) volatile: Vec<StorePath>,
     pub(crate) catalog: Option<Catalog>,
     pub(crate) prior: Vec<Vec<StorePath>>,
+    pub(crate) pipeline: Option<Pipeline>,
     /// Whose mistake it is where these do not go together.
     pub(crate) origin: ExitStatus,
 }
@@ -43,7 +44,15 @@ pub(crate) fn packer_input(
         Packer::resolve(name, true)
             .map_err(|error| CliError::from_error(origin(options.packer.is_some()), &error))
     };
-    let chosen = options.packer.as_deref().map(named).transpose()?;
+    let mut chosen = options.packer.as_deref().map(named).transpose()?;
+    let pipeline = match (&options.layering_pipeline, &spec.layering_pipeline) {
+        (Some(file), _) => Some(read_pipeline(file)?),
+        (None, Some(steps)) if chosen.is_none() => Some(pipeline_of_spec(spec, steps)?),
+        _ => None,
+    };
+    if options.layering_pipeline.is_some() {
+        chosen = Some(Packer::Pipeline);
+    }
     let of_spec = |takes: fn(Packer) -> bool| chosen.is_none_or(takes);
 
     let paths = |given, texts| named_paths::read(given, texts, store_dir, closure);
@@ -71,9 +80,13 @@ pub(crate) fn packer_input(
         _ => Vec::new(),
     };
     let name = (options.packer.as_deref()).or(spec.packer.as_deref());
-    let packer = Packer::resolve(name.unwrap_or("auto"), catalog.is_some())
-        .map_err(|error| CliError::from_error(origin(options.packer.is_some()), &error))?;
+    let packer = match pipeline {
+        Some(_) => Packer::Pipeline,
+        None => Packer::resolve(name.unwrap_or("auto"), catalog.is_some())
+            .map_err(|error| CliError::from_error(origin(options.packer.is_some()), &error))?,
+    };
     let on_command_line = options.packer.is_some()
+        || options.layering_pipeline.is_some()
         || options.catalog.is_some()
         || options.prior.is_some()
         || !options.volatile.is_empty();
@@ -82,8 +95,35 @@ pub(crate) fn packer_input(
         volatile,
         catalog,
         prior,
+        pipeline,
         origin: origin(on_command_line),
     })
+}
+
+/// Reads a layering pipeline from a file.
+fn read_pipeline(file: &Path) -> Result<Pipeline, CliError> {
+    let message = || format!("cannot use `{}` as a layering pipeline", file.display());
+    let json = serde_json::from_slice(&read_file(file)?)
+        .map_err(|error| CliError::context(ExitStatus::Input, message(), &error))?;
+    Pipeline::from_json(json).map_err(|error| pipeline_error(message(), &error))
+}
+
+/// The layering pipeline of a specification, which has no packer then.
+fn pipeline_of_spec(spec: &ImageSpec, steps: &serde_json::Value) -> Result<Pipeline, CliError> {
+    if let Some(packer) = &spec.packer {
+        let message = format!(
+            "fields `packer` and `layering_pipeline`: both decide the layers, `{}` and the steps",
+            text::printable(packer)
+        );
+        return Err(CliError::new(ExitStatus::Input, message).hint("give one of the two"));
+    }
+    let message = "field `layering_pipeline`".to_owned();
+    Pipeline::from_json(steps.clone()).map_err(|error| pipeline_error(message, &error))
+}
+
+fn pipeline_error(message: String, error: &PipelineError) -> CliError {
+    CliError::context(ExitStatus::Input, message, error)
+        .hint("docs/packing.md, \"Layering pipelines\", has the operations")
 }
 
 /// True of the packers that take volatile paths and a prior image.

@@ -175,6 +175,7 @@ impl DockerToolsConf {
             catalog: None,
             level: None,
             unknown_paths: None,
+            pipeline: None,
         };
         let mut plan = Plan::empty(platform, packer, compression);
         plan.layer_format = LayerFormatRecord::Dockertools(DockerToolsHeader {

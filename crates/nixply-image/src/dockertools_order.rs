@@ -103,6 +103,7 @@ fn contest(
             volatile: &[],
             catalog: None,
             prior: &[],
+            pipeline: None,
         },
     )
     .map_err(PlanningError::from)?;
@@ -178,6 +179,7 @@ mod tests {
             catalog: None,
             level: None,
             unknown_paths: None,
+            pipeline: None,
         };
         let none = Compression::None;
         let mut plan = Plan::empty(Platform::linux("amd64"), packer, none);

@@ -293,6 +293,7 @@ mod tests {
             catalog: None,
             level: None,
             unknown_paths: None,
+            pipeline: None,
         };
         let platform = Platform::linux("amd64");
         let mut plan = Plan::empty(platform, packer, Compression::default());

@@ -115,6 +115,7 @@ impl Nix2containerImage {
             catalog: None,
             level: None,
             unknown_paths: None,
+            pipeline: None,
         };
         let mut plan = Plan::empty(Platform::linux(&self.arch), packer, compression);
         for (layer_idx, layer) in self.layers.iter().enumerate() {

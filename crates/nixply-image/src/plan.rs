@@ -85,6 +85,9 @@ pub struct PackerRecord {
     /// How many paths the catalog does not know, volatile ones left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_paths: Option<usize>,
+    /// The layering pipeline that was carried out, as the hash of its JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Digest>,
 }
 
 /// One layer of a plan.

@@ -8,13 +8,16 @@ use crate::{
     RootFileError, RootFileSpec, VolatilePath,
 };
 use nixply_layer::{Compression, EntryPermissions, FinishedTar, LayerContents, StorePathContent};
-use nixply_oci::{ANNOTATION_BASE_DIGEST, ANNOTATION_BASE_NAME, Digest, Platform, RuntimeConfig};
+use nixply_oci::{
+    ANNOTATION_BASE_DIGEST, ANNOTATION_BASE_NAME, CanonicalJsonError, Digest, Platform,
+    RuntimeConfig, canonical_json,
+};
 use nixply_pack::{
     Budget, Catalog, CatalogError, LayerReason, PackError, PackOptions, PackedLayer, Packer,
-    Packing, pack,
+    Packing, Pipeline, pack,
 };
 use nixply_store::{Closure, PathIdx, StoreDir, StorePath};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most layers where nobody says otherwise: dockerTools' default, which leaves Docker's limit of 125 some room for
 /// images built on top.
@@ -38,6 +41,8 @@ pub struct PlanOptions {
     pub catalog: Option<Catalog>,
     /// The layers of an earlier image, bottom first.
     pub prior: Vec<Vec<StorePath>>,
+    /// The steps that make the layers, with [`Packer::Pipeline`].
+    pub pipeline: Option<Pipeline>,
     /// How layers are compressed.
     pub compression: Compression,
     /// How layers are written.
@@ -103,6 +108,18 @@ pub enum PlanningError {
     /// Nix's database cannot be made.
     #[error(transparent)]
     Database(#[from] PlanError),
+    /// The layering pipeline takes a path out that Nix's database would say is there.
+    #[error(
+        "the layering pipeline removes `{path}`, but the image has Nix's database, which knows it: expected no \
+         `remove_paths`, or no database"
+    )]
+    Removed {
+        /// The first such path.
+        path: String,
+    },
+    /// The layering pipeline cannot be written, so it has no hash.
+    #[error("the layering pipeline cannot be written")]
+    Pipeline(#[source] CanonicalJsonError),
     /// The image cannot be built on its base.
     #[error(transparent)]
     Base(#[from] BaseError),
@@ -204,8 +221,12 @@ fn pack_into(
             volatile: &volatile,
             catalog: options.catalog.as_ref(),
             prior: &options.prior,
+            pipeline: options.pipeline.as_ref(),
         },
     )?;
+    if options.nix_database.is_some() {
+        check_all_packed(closure, &packing)?;
+    }
     let described = Described {
         closure,
         catalog: options.catalog.as_ref(),
@@ -213,6 +234,20 @@ fn pack_into(
     };
     fill(plan, &described, packing);
     Ok(())
+}
+
+/// Checks that a packing has every path: a layering pipeline may have removed some.
+fn check_all_packed(closure: &Closure, packing: &Packing) -> Result<(), PlanningError> {
+    let layers = packing.layers.iter();
+    let packed: BTreeSet<PathIdx> = layers
+        .flat_map(|layer| layer.paths.iter().copied())
+        .collect();
+    match closure.indices().find(|idx| !packed.contains(idx)) {
+        Some(idx) => Err(PlanningError::Removed {
+            path: path_text(closure, idx),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Root files stand on top, but below what is new in every version: whoever fetches again all that lies above the first
@@ -304,10 +339,15 @@ fn set_base_annotations(base: &BaseImage, annotations: &mut BTreeMap<String, Str
     }
 }
 
-fn packer_record(options: &PlanOptions) -> Result<PackerRecord, CatalogError> {
+fn packer_record(options: &PlanOptions) -> Result<PackerRecord, PlanningError> {
     let id = options.packer.id();
     let catalog = options.catalog.as_ref();
-    let hash = catalog.map(|catalog| Ok(Digest::of(catalog.to_json()?.as_bytes())));
+    let hash =
+        catalog.map(|catalog| Ok::<_, CatalogError>(Digest::of(catalog.to_json()?.as_bytes())));
+    let pipeline = (options.pipeline.as_ref())
+        .map(|pipeline| canonical_json(pipeline.as_json()))
+        .transpose()
+        .map_err(PlanningError::Pipeline)?;
     Ok(PackerRecord {
         name: id.name.to_owned(),
         version: id.version,
@@ -315,6 +355,7 @@ fn packer_record(options: &PlanOptions) -> Result<PackerRecord, CatalogError> {
         catalog: hash.transpose()?,
         level: catalog.map(Catalog::level),
         unknown_paths: None,
+        pipeline: pipeline.map(|json| Digest::of(&json)),
     })
 }
 

@@ -13,8 +13,14 @@ use std::path::{Path, PathBuf};
 /// The digits of a store path's hash.
 const HASH_DIGITS: usize = 32;
 
-/// Fields whose files are read while planning and are not in the image.
-const INPUTS: [&str; 4] = ["base", "catalog", "prior", "layer_tars"];
+/// Fields whose files are read while planning and are not in the image, and whose store paths need not be in it.
+const INPUTS: [&str; 5] = [
+    "base",
+    "catalog",
+    "prior",
+    "layer_tars",
+    "layering_pipeline",
+];
 
 /// Why the store paths of a specification cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -208,6 +214,7 @@ mod tests {
             catalog: None,
             level: None,
             unknown_paths: None,
+            pipeline: None,
         };
         let platform = nixply_oci::Platform::linux("amd64");
         let mut plan = Plan::empty(platform, record, nixply_layer::Compression::None);

@@ -38,6 +38,9 @@ pub struct ImageSpec {
     /// The packer's name.
     #[serde(default)]
     pub packer: Option<String>,
+    /// The steps that make the layers in place of a packer, as nixpkgs' `layeringPipeline` has them.
+    #[serde(default)]
+    pub layering_pipeline: Option<serde_json::Value>,
     /// Store paths that are new in every version of the image, whole or as base names.
     #[serde(default)]
     pub volatile: Vec<String>,
@@ -167,6 +170,7 @@ impl ImageSpec {
             store_paths: Vec::new(),
             roots: Vec::new(),
             packer: None,
+            layering_pipeline: None,
             volatile: Vec::new(),
             catalog: None,
             prior: None,

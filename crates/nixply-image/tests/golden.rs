@@ -73,6 +73,7 @@ fn options() -> PlanOptions {
         volatile: Vec::new(),
         catalog: None,
         prior: Vec::new(),
+        pipeline: None,
         compression: Compression::default(),
         layer_format: LayerFormatRecord::Nixply,
         platform: Platform::linux("amd64"),

@@ -36,14 +36,14 @@ fn closure_dump() -> String {
     )
 }
 
-fn plan(closure: &str, owner: Option<NixOwner>) -> Plan {
-    let closure: Closure = read_closure(closure.as_bytes()).unwrap();
-    let options = PlanOptions {
+fn options(owner: Option<NixOwner>) -> PlanOptions {
+    PlanOptions {
         packer: Packer::PerPath,
         max_layers: 100,
         volatile: Vec::new(),
         catalog: None,
         prior: Vec::new(),
+        pipeline: None,
         compression: Compression::None,
         layer_format: nixply_image::LayerFormatRecord::Nixply,
         platform: Platform::linux("amd64"),
@@ -59,8 +59,35 @@ fn plan(closure: &str, owner: Option<NixOwner>) -> Plan {
         created: None,
         annotations: BTreeMap::new(),
         tool: None,
+    }
+}
+
+fn plan(closure: &str, owner: Option<NixOwner>) -> Plan {
+    let closure: Closure = read_closure(closure.as_bytes()).unwrap();
+    plan_image(Some(&closure), options(owner)).unwrap()
+}
+
+#[test]
+fn a_path_that_a_pipeline_removes_is_not_registered() {
+    let closure: Closure = read_closure(closure_json().as_bytes()).unwrap();
+    let steps = serde_json::json!([["remove_paths", [APP]]]);
+    let planned = |owner| {
+        let mut options = options(owner);
+        options.packer = Packer::Pipeline;
+        options.pipeline = Some(nixply_pack::Pipeline::from_json(steps.clone()).unwrap());
+        plan_image(Some(&closure), options)
     };
-    plan_image(Some(&closure), options).unwrap()
+    let plan = serde_json::to_value(planned(None).unwrap()).unwrap();
+    assert_eq!(plan["layers"].as_array().unwrap().len(), 1);
+    assert_eq!(plan["layers"][0]["paths"][0]["path"], LIB);
+    let error = planned(Some(NixOwner::default())).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the layering pipeline removes `{APP}`, but the image has Nix's database, which knows it: expected no \
+             `remove_paths`, or no database"
+        )
+    );
 }
 
 fn database_files(plan: &Plan) -> Vec<RootFile> {

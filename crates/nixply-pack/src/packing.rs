@@ -178,11 +178,11 @@ pub enum PackError {
     NoPipeline,
     /// A pipeline cannot be carried out.
     #[error(transparent)]
-    Pipeline(#[from] PipelineError),
+    Pipeline(Box<PipelineError>),
     /// A pipeline makes more layers than there is room for.
     #[error(
-        "the layering pipeline makes {made} layers, but of {max_layers} only {available} are for store paths: \
-         expected a last step `limit_layers` with {available} or less"
+        "the layering pipeline makes {made} layers of store paths, expected at most {available}, since the image may \
+         have {max_layers} layers in all: end it with `limit_layers`"
     )]
     PipelineLayers {
         /// How many layers the steps make.
@@ -228,7 +228,8 @@ pub fn pack(closure: &Closure, options: &PackOptions<'_>) -> Result<Packing, Pac
         Packer::PerPath => singles_and_rest(references_first(closure), available),
         Packer::Pipeline => {
             let pipeline = options.pipeline.ok_or(PackError::NoPipeline)?;
-            let layers = pipeline::layers(closure, &dag, pipeline)?;
+            let layers = pipeline::layers(closure, &dag, pipeline)
+                .map_err(|error| PackError::Pipeline(Box::new(error)))?;
             if layers.len() > available {
                 return Err(PackError::PipelineLayers {
                     made: layers.len(),

@@ -390,26 +390,13 @@ pub(super) fn arguments(world: &World) -> Result<()> {
             "expected one of `gz`, `zstd`, `none`",
         ),
         (
-            "layeringPipeline = [ [ \"split_every\" 5 ] ];",
-            "nixply has no step `split_every`",
+            "layeringPipeline = [ [ \"reverse\" ] [ \"split_evry\" 5 ] ];",
+            "layering pipeline, step 2: `split_evry` is not an operation",
         ),
     ] {
         let said = half.refused(&layered("nixply.test/refused", arguments))?;
         ensure!(said.contains(message), "{arguments}: {said}");
     }
-    let pipeline = layered(
-        "nixply.test/pipeline",
-        "exact = true; layeringPipeline = [ [ \"popularity_contest\" ] [ \"limit_layers\" 3 ] ];",
-    );
-    let by_packer = layered(
-        "nixply.test/pipeline",
-        "exact = true; packer = \"popularity\"; maxLayers = 4;",
-    );
-    same(
-        "the plan of a pipeline",
-        &half.build(&format!("{pipeline}.conf"))?,
-        &half.build(&format!("{by_packer}.conf"))?,
-    )?;
     // What is not nixply's comes from nixpkgs, and what can be overridden can be.
     half.build("dockerTools.fakeNss")?;
     let overridden = format!(

@@ -194,3 +194,91 @@ fn every_command_finds_a_store_that_lies_elsewhere() {
         assert!(!failed.status.success() && said.contains(LIB), "{said}");
     }
 }
+
+/// The base names of each layer's paths, as a plan has them.
+fn layers(plan: &str) -> Vec<Vec<String>> {
+    let plan: serde_json::Value = serde_json::from_str(plan).unwrap();
+    let base_name = |path: &serde_json::Value| {
+        let path = path["path"].as_str().unwrap();
+        path.rsplit('/').next().unwrap().to_owned()
+    };
+    let layers = plan["layers"].as_array().unwrap();
+    let paths = |layer: &serde_json::Value| layer["paths"].as_array().unwrap().clone();
+    layers
+        .iter()
+        .map(|layer| paths(layer).iter().map(base_name).collect())
+        .collect()
+}
+
+#[test]
+fn a_layering_pipeline_decides_by_file_and_by_specification() {
+    let sandbox = Sandbox::new();
+    let steps = format!(
+        r#"[["split_paths", ["/nix/store/{LIB}"]], ["over", "rest", ["split_every", 1]], ["flatten"], ["reverse"]]"#
+    );
+    sandbox.write("steps.json", &steps);
+    let by_file = sandbox.stdout(&[
+        "plan",
+        "closure.json",
+        "--layering-pipeline",
+        "steps.json",
+        "--json",
+    ]);
+    let found = layers(&by_file);
+    assert!(found.len() > 2, "{found:?}");
+    assert_eq!(found[0], [APP]);
+    assert!(
+        found.last().unwrap().iter().any(|path| path == LIB),
+        "{found:?}"
+    );
+    let spec = |fields: &str| {
+        format!(r#"{{"schema": "nixply.image/1", "closure": "closure.json", {fields}}}"#)
+    };
+    sandbox.write(
+        "image.json",
+        &spec(&format!(r#""layering_pipeline": {steps}"#)),
+    );
+    assert_eq!(sandbox.stdout(&["plan", "image.json", "--json"]), by_file);
+    let plan: serde_json::Value = serde_json::from_str(&by_file).unwrap();
+    assert_eq!(plan["packer"]["name"], "pipeline");
+    assert!(
+        plan["packer"]["pipeline"]
+            .as_str()
+            .unwrap()
+            .starts_with("sha256:")
+    );
+    // The command line wins.
+    let by_size = sandbox.stdout(&["plan", "image.json", "--packer", "size", "--json"]);
+    assert!(by_size.contains(r#""name": "size""#), "{by_size}");
+}
+
+#[test]
+fn what_is_wrong_with_a_layering_pipeline_is_said() {
+    let sandbox = Sandbox::new();
+    sandbox.write("none.json", "{");
+    sandbox.write(
+        "unknown.json",
+        r#"[["popularity_contest"], ["limit_layer", 2]]"#,
+    );
+    sandbox.write("input.json", r#"[["limit_layers", 2]]"#);
+    sandbox.write("many.json", r#"[["split_every", 1]]"#);
+    sandbox.write(
+        "image.json",
+        r#"{"schema": "nixply.image/1", "closure": "closure.json", "packer": "size", "layering_pipeline": []}"#,
+    );
+    let mut said = String::new();
+    for file in ["none.json", "unknown.json", "input.json"] {
+        said += &sandbox.show(&["plan", "closure.json", "--layering-pipeline", file]);
+    }
+    let many = [
+        "plan",
+        "closure.json",
+        "--layering-pipeline",
+        "many.json",
+        "--max-layers",
+        "2",
+    ];
+    said += &sandbox.show(&many);
+    said += &sandbox.show(&["plan", "image.json"]);
+    insta::assert_snapshot!(said);
+}

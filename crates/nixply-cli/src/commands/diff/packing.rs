@@ -13,9 +13,11 @@ pub(super) fn packed_alike(diff: &Diff<'_>) -> Option<bool> {
             version,
             max_layers,
             catalog,
+            pipeline,
             ..
         } = packer;
-        (name.clone(), *version, *max_layers, catalog.is_some())
+        let has_catalog = catalog.is_some();
+        (name.clone(), *version, *max_layers, has_catalog, *pipeline)
     };
     Some(decided(old) == decided(new))
 }
@@ -67,6 +69,9 @@ fn advice(old: &PackerRecord, new: &PackerRecord) -> String {
         (Some(_), None) => options.push("--catalog CATALOG".to_owned()),
         (None, Some(_)) => options.push("no --catalog".to_owned()),
         _ => {}
+    }
+    if old.pipeline.is_some() && old.pipeline != new.pipeline {
+        options.push("--layering-pipeline FILE with the steps of OLD".to_owned());
     }
     // A catalog and its packer come together.
     if options.is_empty() && old.name != new.name {
