@@ -55,6 +55,7 @@ fn plan_options(packer: Packer) -> PlanOptions {
         volatile: Vec::new(),
         catalog: None,
         prior: Vec::new(),
+        pipeline: None,
         compression: Compression::default(),
         layer_format: LayerFormatRecord::Nixply,
         platform: Platform::linux("amd64"),

@@ -83,6 +83,7 @@ fn plan_options() -> PlanOptions {
         volatile: Vec::new(),
         catalog: None,
         prior: Vec::new(),
+        pipeline: None,
         compression: Compression::None,
         layer_format: LayerFormatRecord::Nixply,
         platform: Platform::linux("amd64"),
