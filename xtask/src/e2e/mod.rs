@@ -305,6 +305,11 @@ const STEPS: &[Step] = &[
         templates::lint,
     ),
     (
+        "the weekly update of infra opens one pull request, and none that does not build",
+        &[Need::Registry],
+        templates::update,
+    ),
+    (
         "GitHub's workflow pushes, names and signs, and moves nothing twice",
         &[Need::Registry, Need::Crane, Need::Tool(SKOPEO)],
         templates::github,

@@ -1,5 +1,7 @@
 //! The templates (`nix/templates`): they evaluate, and their workflows do what they say, run by script and by line.
 
+mod runner;
+mod update;
 mod workflow;
 
 use super::World;
@@ -8,48 +10,16 @@ use crate::command::{self, command};
 use crate::install;
 use crate::say::say;
 use anyhow::{Context, Result, ensure};
+use runner::Runner;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use workflow::Script;
+pub(super) use update::update;
 
 const IMAGES: [&str; 2] = ["devcontainer", "runtime"];
 const PLATFORMS: [(&str, &str); 2] = [("amd64", "x86_64-linux"), ("arm64", "aarch64-linux")];
-
-/// Stands for every package of the fleet: what `mkFleet` looks for in packages.
-const PACKAGE_FILES: [&str; 7] = [
-    "bin/bash",
-    "bin/env",
-    "bin/sudo",
-    "etc/ssl/certs/ca-bundle.crt",
-    "lib/ld-linux.so",
-    "libexec/nix-ld",
-    "share/nix-direnv/direnvrc",
-];
-
-/// What stands for `nix` on a runner. The flakes see their stub of nixpkgs by the environment; each platform's images are
-/// made here, on whatever this is; and cosign, which needs the internet, only tells what it was asked.
-const RUNNER_NIX: &str = r#"#!/bin/sh
-command=$1 installable=$2
-case "$*" in
-  "run --inputs-from . nixpkgs#cosign -- "*)
-    shift 5
-    echo "$*" >> "$COSIGN_LOG"
-    case $1 in
-      sign) touch "$COSIGN_LOG.$(echo "$3" | tr / _)" ;;
-      verify) test -e "$COSIGN_LOG.$(echo "$2" | tr / _)" ;;
-    esac
-    exit ;;
-  "run .#nixply -- "*)
-    shift 3
-    exec "$NIXPLY" "$@" ;;
-esac
-shift 2
-exec "$NIX" --extra-experimental-features "nix-command flakes" \
-  "$command" --impure ".#packages.$SYSTEM.${installable#.#}" "$@"
-"#;
 
 /// The templates as `nix flake new` copies them, beside nixply's flake and the stub, and locked to them.
 fn copy_templates(
@@ -179,123 +149,6 @@ pub(super) fn lint(world: &World) -> Result<()> {
     command::text(lint.args(&files)).map(drop)
 }
 
-/// A machine that runs jobs: a checkout of the project, and what stands for the rest.
-struct Runner<'a> {
-    world: &'a World,
-    /// Has `project`, the lock of which is done, and what is shared by all jobs.
-    dir: PathBuf,
-    host: String,
-    packages: String,
-}
-
-impl<'a> Runner<'a> {
-    fn new(world: &'a World, name: &str) -> Result<Runner<'a>> {
-        let dir = world.scratch.subdir(name)?;
-        copy_templates(world, &dir, &dir.display().to_string(), &|words| {
-            nix_here(world, words)
-        })?;
-        let package = dir.join("package");
-        for file in PACKAGE_FILES {
-            let file = package.join(file);
-            fs::create_dir_all(file.parent().context("no parent")?)?;
-            fs::write(file, "")?;
-        }
-        let added = command::text(world.nix.command("nix-store", ["--add"]).arg(&package))?;
-        let packages = json!({
-            "*": added,
-            "python312": world.python.root,
-            "nixply": world.nix_half.nixply,
-            "system": this_system(),
-        });
-        let bin = world.scratch.subdir(&format!("{name}/bin"))?;
-        fs::write(bin.join("nix"), RUNNER_NIX)?;
-        command::text(command("chmod", ["+x"]).arg(bin.join("nix")))?;
-        Ok(Runner {
-            world,
-            dir,
-            host: world.reference("")?.trim_end_matches('/').to_owned(),
-            packages: packages.to_string(),
-        })
-    }
-
-    /// A fresh checkout.
-    fn checkout(&self, job: &str) -> Result<PathBuf> {
-        let dir = self.dir.join(job);
-        fs::create_dir_all(&dir)?;
-        let mut copy = command("cp", ["-r", "--"]);
-        command::stdout(copy.arg(self.dir.join("project/.")).arg(&dir))?;
-        Ok(dir)
-    }
-
-    fn run(
-        &self,
-        script: &Script,
-        system: &str,
-        dir: &Path,
-        variables: &[(&str, &str)],
-    ) -> Result<()> {
-        let mut run = script.command(&[("ghcr.io", &self.host)], dir);
-        self.world.nix.set_environment(&mut run);
-        let path = std::env::var("PATH").unwrap_or_default();
-        run.env("PATH", format!("{}:{path}", self.dir.join("bin").display()))
-            .env("NIX", command::find_program("nix").context("no nix")?)
-            .env("NIXPLY", self.world.nixply.program())
-            .env("NIXPKGS_STUB", &self.packages)
-            .env("SYSTEM", system)
-            .env("HOME", self.dir.join("home"))
-            .env("COSIGN_LOG", self.dir.join("cosign.log"))
-            // A runner is a new machine and remembers nothing.
-            .env("NIXPLY_CACHE_DIR", dir.join("cache"))
-            .envs(variables.iter().copied());
-        command::stdout(&mut run).map(drop)
-    }
-
-    /// What cosign was asked since the last call.
-    fn cosign(&self) -> Result<Vec<String>> {
-        let log = self.dir.join("cosign.log");
-        let asked = fs::read_to_string(&log)?;
-        fs::remove_file(log)?;
-        Ok(asked.lines().map(str::to_owned).collect())
-    }
-
-    /// What a run of a workflow asked of the registry.
-    fn requests(&self, work: impl FnOnce() -> Result<()>) -> Result<Requests> {
-        let registry = self
-            .world
-            .registry
-            .as_ref()
-            .map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        let before = registry.log_from(0)?.len();
-        work()?;
-        let log = registry.log_from(before)?;
-        let count = |methods: &[&str]| {
-            let is_one = |line: &&str| {
-                methods
-                    .iter()
-                    .any(|method| line.contains(&format!("\"{method} /v2/")))
-            };
-            log.lines().filter(is_one).count()
-        };
-        Ok(Requests {
-            reads: count(&["GET", "HEAD"]),
-            uploads: count(&["POST", "PATCH"]),
-            manifests: log
-                .lines()
-                .filter(|line| line.contains("\"PUT /v2/") && line.contains("/manifests/"))
-                .count(),
-        })
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Requests {
-    reads: usize,
-    /// Of blobs.
-    uploads: usize,
-    /// Written.
-    manifests: usize,
-}
-
 /// Plays a workflow three times: it pushes; again for the same commit it moves nothing; for another commit whose images are
 /// the same, only that commit's tags.
 fn play(runner: &Runner<'_>, what: &str, once: impl Fn(&str) -> Result<()>) -> Result<()> {
@@ -381,6 +234,7 @@ fn check_indexes(world: &World, repository: &str) -> Result<()> {
 pub(super) fn github(world: &World) -> Result<()> {
     let runner = Runner::new(world, "github")?;
     let images = workflow::read(&runner.dir.join("project/.github/workflows/images.yml"))?;
+    check_plan(&runner, &images["jobs"]["plan"])?;
     let (push, index) = (&images["jobs"]["push"], &images["jobs"]["index"]);
     let value = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     play(&runner, "GitHub's workflow", |commit| {
@@ -433,6 +287,28 @@ pub(super) fn github(world: &World) -> Result<()> {
         Ok(())
     })?;
     check_indexes(world, "acme/github")
+}
+
+/// A pull request sees the plans of both images, and nothing is asked of a registry.
+fn check_plan(runner: &Runner<'_>, job: &yaml_rust2::Yaml) -> Result<()> {
+    let dir = runner.checkout("plan")?;
+    let mut printed = String::new();
+    let requests = runner.requests(|| {
+        for script in workflow::github_scripts(job, &BTreeMap::new())? {
+            printed.push_str(&runner.run(&script, &this_system(), &dir, &[])?);
+        }
+        Ok(())
+    })?;
+    let tables = printed.matches("layer  ").count();
+    ensure!(
+        tables == IMAGES.len() && printed.contains("python3"),
+        "a pull request shows this:\n{printed}"
+    );
+    ensure!(
+        (requests.reads, requests.uploads, requests.manifests) == (0, 0, 0),
+        "a pull request asks the registry: {requests:?}"
+    );
+    fs::remove_dir_all(dir).context("cannot remove the checkout")
 }
 
 pub(super) fn gitlab(world: &World) -> Result<()> {
