@@ -12,8 +12,8 @@
 )]
 
 use criterion::{BenchmarkId, Criterion};
-use nixply_image::{LayerFormatRecord, PlanOptions, plan_image};
-use nixply_layer::Compression;
+use nixply_image::{LayerFormatRecord, OnCollision, PlanOptions, plan_image};
+use nixply_layer::{Compression, StoreRoot};
 use nixply_oci::{Platform, RuntimeConfig};
 use nixply_pack::{Budget, Catalog, PackOptions, Packer, pack};
 use nixply_store::{Closure, StorePath, read_closure};
@@ -65,6 +65,8 @@ fn plan_options(packer: Packer) -> PlanOptions {
         base: None,
         root_files: Vec::new(),
         contents: Vec::new(),
+        on_collision: OnCollision::Error,
+        store: StoreRoot::default(),
         permissions: std::collections::BTreeMap::new(),
         name: None,
         tag: None,

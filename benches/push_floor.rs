@@ -8,7 +8,7 @@
 //! `push_floor read DIRECTORY THREADS` prints how many bytes the files of a tree hold and how many seconds that many threads took
 //! to read them.
 
-use nixply_image::{LayerFormatRecord, PlanOptions, plan_image};
+use nixply_image::{LayerFormatRecord, OnCollision, PlanOptions, plan_image};
 use nixply_layer::{Compression, LayerSpec, StoreRoot, write_layer_tar};
 use nixply_oci::{Platform, RuntimeConfig};
 use nixply_pack::Packer;
@@ -93,6 +93,8 @@ fn plan_options() -> PlanOptions {
         base: None,
         root_files: Vec::new(),
         contents: Vec::new(),
+        on_collision: OnCollision::Error,
+        store: StoreRoot::default(),
         permissions: std::collections::BTreeMap::new(),
         name: None,
         tag: None,

@@ -170,11 +170,8 @@ pub(crate) fn plan_spec(
             registries: request.registries,
         },
     )?;
-    if let Some(base) = &base_image
-        && nix_database.is_none()
-        && closure.is_some()
-    {
-        base::note_database(base);
+    if nix_database.is_none() && closure.is_some() {
+        base::note_database(base_image.as_ref());
     }
     let platform = asked_platform
         .or_else(|| base_image.as_ref().map(|base| base.platform.clone()))
@@ -209,6 +206,8 @@ pub(crate) fn plan_spec(
         config,
         root_files: root.files,
         contents: root.contents,
+        on_collision: spec.on_collision,
+        store,
         permissions: root.permissions,
         layer_tars,
         nix_database,

@@ -78,6 +78,6 @@ pub use planning::{DEFAULT_MAX_LAYERS, PlanOptions, PlanningError, plan_image};
 pub use reasons::{LayerReasonRecord, VolatilePath, VolatileReasonRecord};
 pub use references::{ReferencesError, image_paths};
 pub use root::{DirectorySpec, FileSpec, GroupSpec, OwnerSpec, RootSpec, RootSpecError, UserSpec};
-pub use root_file::{RootFileError, RootFileSpec, RootFileType};
+pub use root_file::{FileOrigin, RootFileError, RootFileSpec, RootFileType};
 pub use root_layer::{ComposedRoot, RootError, compose_root};
 pub use spec::{BaseSpec, ImageSpec, SpecError};

@@ -1,13 +1,15 @@
 //! From a closure and options to a plan.
 
-use crate::base::{check_store_dir, put_on, put_over, without_base};
+use crate::base::{Below, check_store_dir, put_on, put_over, without_base};
 use crate::nix_database::database_layer;
 use crate::{
     BaseDatabase, BaseError, BaseImage, LayerFormatRecord, LayerReasonRecord, LinkedContent,
-    NixOwner, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath, PlannedPermissions,
-    RootFileError, RootFileSpec, VolatilePath,
+    NixOwner, OnCollision, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath,
+    PlannedPermissions, RootFileError, RootFileSpec, VolatilePath,
 };
-use nixply_layer::{Compression, EntryPermissions, FinishedTar, LayerContents, StorePathContent};
+use nixply_layer::{
+    Compression, EntryPermissions, FinishedTar, LayerContents, StorePathContent, StoreRoot,
+};
 use nixply_oci::{
     ANNOTATION_BASE_DIGEST, ANNOTATION_BASE_NAME, CanonicalJsonError, Digest, Platform,
     RuntimeConfig, canonical_json,
@@ -55,6 +57,10 @@ pub struct PlanOptions {
     pub root_files: Vec<RootFileSpec>,
     /// What the root has of contents.
     pub contents: Vec<LinkedContent>,
+    /// What happens where two contents come to have different things at one place of the base.
+    pub on_collision: OnCollision,
+    /// Where the store is. It is read only where links of contents give way to directories of the base.
+    pub store: StoreRoot,
     /// Entries of store paths with another owner or mode than all others have.
     pub permissions: BTreeMap<StorePath, Vec<EntryPermissions>>,
     /// Finished tars: one layer each, above all others, the first one lowest.
@@ -292,7 +298,12 @@ fn over_base(
     }
     let files = std::mem::take(&mut options.root_files);
     let contents = std::mem::take(&mut options.contents);
-    (options.root_files, options.contents) = put_over(files, contents, tree, &store_dir)?;
+    let below = Below {
+        tree,
+        store: &options.store,
+        on_collision: options.on_collision,
+    };
+    (options.root_files, options.contents) = put_over(files, contents, below)?;
     Ok(())
 }
 

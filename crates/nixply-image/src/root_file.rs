@@ -44,9 +44,24 @@ pub struct RootFileSpec {
     /// A symbolic link's target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Why it is there; no part of a plan.
+    #[serde(skip)]
+    pub origin: FileOrigin,
     /// Fields that this version does not know: ignored in a plan, an error in a specification.
     #[serde(flatten, skip_serializing)]
     pub unknown: BTreeMap<String, serde_json::Value>,
+}
+
+/// Why a root file is there. It decides what gives way where two come to stand at one place of a base image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FileOrigin {
+    /// Somebody asked for it by its path.
+    #[default]
+    Listed,
+    /// It follows from something else, such as users.
+    Derived,
+    /// A directory that is there only for what it holds. One that a base has stays as it is.
+    Implied,
 }
 
 /// The kinds of root files.
@@ -212,6 +227,7 @@ impl RootFileSpec {
             size_bytes: None,
             capabilities: None,
             target: None,
+            origin: FileOrigin::Listed,
             unknown: BTreeMap::new(),
         }
     }
@@ -230,6 +246,15 @@ impl RootFileSpec {
             content: Some(content),
             ..Self::new(path.to_owned(), RootFileType::File)
         }
+    }
+
+    /// Whether another one is the same file, whyever it is there.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let other = Self {
+            origin: self.origin,
+            ..other.clone()
+        };
+        *self == other
     }
 
     /// The file as a layer takes it. A source must have been resolved.

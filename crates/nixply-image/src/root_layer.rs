@@ -11,7 +11,7 @@ use crate::linking::{LinkKind, LinkTree, StoreView, link_contents};
 use crate::permissions::{Rules, apply_to_contents, apply_to_store};
 use crate::root::{Lowered, lower};
 use crate::root_file::resolve_root_files;
-use crate::{ImageSpec, LinkedContent, RootFileSpec, RootFileType};
+use crate::{FileOrigin, ImageSpec, LinkedContent, RootFileSpec, RootFileType};
 use homes::give_homes_to_users;
 use nixply_layer::{EntryPermissions, StoreRoot};
 use nixply_store::{Closure, StorePath};
@@ -58,6 +58,10 @@ pub fn compose_root(
         .derived
         .into_iter()
         .filter(|file| !by_path.contains(file.path.as_str()))
+        .map(|file| RootFileSpec {
+            origin: FileOrigin::Derived,
+            ..file
+        })
         .collect();
     files.extend(derived);
 

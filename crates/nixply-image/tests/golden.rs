@@ -9,8 +9,8 @@
 )]
 
 use nixply_image::{
-    LayerFormatRecord, LayerReasonRecord, Plan, PlanOptions, PlannedImage, PlannedLayer,
-    RootFileSpec, VolatileReasonRecord, plan_image, store_paths_of_history,
+    LayerFormatRecord, LayerReasonRecord, OnCollision, Plan, PlanOptions, PlannedImage,
+    PlannedLayer, RootFileSpec, VolatileReasonRecord, plan_image, store_paths_of_history,
 };
 use nixply_layer::{Compression, CompressionPool, StoreRoot};
 use nixply_oci::{DiffId, Image as _, ImageConfig, LayerDigest, LayerRecord, MediaType, Platform};
@@ -89,6 +89,8 @@ fn options() -> PlanOptions {
             root_file(r#"{"path":"bin/sh","type":"symlink","target":"/nix/store/x"}"#),
         ],
         contents: Vec::new(),
+        on_collision: OnCollision::Error,
+        store: StoreRoot::default(),
         permissions: BTreeMap::new(),
         name: Some("example.org/app".into()),
         tag: Some("v1".into()),

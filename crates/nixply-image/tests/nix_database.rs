@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use nixply_image::{
-    ImageSpec, NixDatabaseSpec, NixOwner, Plan, PlanError, PlanOptions, PlannedLayer, plan_image,
+    ImageSpec, NixDatabaseSpec, NixOwner, OnCollision, Plan, PlanError, PlanOptions, PlannedLayer,
+    plan_image,
 };
-use nixply_layer::{Compression, FileContent, LayerContents, RootFile, RootFileKind};
+use nixply_layer::{Compression, FileContent, LayerContents, RootFile, RootFileKind, StoreRoot};
 use nixply_oci::{Platform, RuntimeConfig};
 use nixply_pack::Packer;
 use nixply_store::{Closure, read_closure};
@@ -50,6 +51,8 @@ fn options(owner: Option<NixOwner>) -> PlanOptions {
         config: RuntimeConfig::default(),
         root_files: Vec::new(),
         contents: Vec::new(),
+        on_collision: OnCollision::Error,
+        store: StoreRoot::default(),
         permissions: BTreeMap::new(),
         layer_tars: Vec::new(),
         nix_database: owner,

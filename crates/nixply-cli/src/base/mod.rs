@@ -242,8 +242,8 @@ fn unusable(name: &str, error: &(dyn std::error::Error + 'static)) -> CliError {
 }
 
 /// Says that store paths come to a base whose database does not know them.
-pub(crate) fn note_database(base: &BaseImage) {
-    if base.database == BaseDatabase::InLayers {
+pub(crate) fn note_database(base: Option<&BaseImage>) {
+    if base.is_some_and(|base| base.database == BaseDatabase::InLayers) {
         text::note(
             "the base image has a database of its store paths, which does not tell those of this image",
             Some("a Nix in the container could delete them; `nix_database` makes one of all"),
@@ -260,6 +260,15 @@ pub(crate) fn planning_error(error: &BaseError) -> CliError {
         }
         BaseError::Platform { .. } => {
             Some("give a base image for that platform, or another --platform")
+        }
+        BaseError::SameContent { .. } => {
+            Some("leave one of them out, or let the first win with `\"on_collision\": \"first\"`")
+        }
+        BaseError::HidesDirectory { .. } => {
+            Some("leave it out, or let it stand elsewhere; what the directory holds would be lost")
+        }
+        BaseError::UnknownDirectory { .. } => {
+            Some("the lock is of an earlier version: make it again with `nixply base lock`")
         }
         BaseError::Database => Some("ask for one with `nix_database`"),
         BaseError::UnknownPath { .. } => {

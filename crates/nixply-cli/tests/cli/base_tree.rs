@@ -83,6 +83,78 @@ fn files_stand_where_the_links_of_a_finished_tar_lead() {
 }
 
 #[test]
+fn contents_give_way_to_directories_and_root_files() {
+    let sandbox = sandbox();
+    let store = sandbox.store().join(APP);
+    fs::write(store.join("bin/env"), "env").unwrap();
+    fs::create_dir(store.join("root")).unwrap();
+    std::os::unix::fs::symlink("bin", store.join("sbin")).unwrap();
+    let content = format!("/nix/store/{APP}");
+    let image = json!({
+        "schema": "nixply.image/1",
+        "closure": "closure.json",
+        "contents": [content],
+        "root": {"tmp": false, "env": format!("{content}/bin/env")},
+    });
+    sandbox.write("app.json", &image.to_string());
+    let over = |base: &str| {
+        let made = [&["plan", "app.json", "--json", "--base", base][..], &STORE].concat();
+        let made = json_of(&sandbox, &made);
+        let layers = made["layers"].as_array().unwrap();
+        layers
+            .iter()
+            .rfind(|layer| layer["kind"] == "root")
+            .unwrap()
+            .clone()
+    };
+    let base = json!({
+        "schema": "nixply.image/1",
+        "platform": {"os": "linux", "architecture": "amd64"},
+        "files": [
+            {"path": "usr/bin/sh", "type": "file", "content": "x"},
+            {"path": "bin", "type": "symlink", "target": "usr/bin"},
+            {"path": "root", "type": "directory", "mode": "0700"},
+            {"path": "sbin/init", "type": "file", "content": "x"},
+        ],
+    });
+    sandbox.write("old.json", &base.to_string());
+    sandbox.stdout(&["export", "old.json", "-o", "old.tar"]);
+    let root = over("old.tar");
+    assert_eq!(
+        root["contents"],
+        json!([{
+            "path": content,
+            "symlinks": {
+                "sbin/app": "/usr/bin/app",
+                "sbin/env": "/usr/bin/env",
+                "usr/bin/app": format!("{content}/bin/app"),
+            },
+        }])
+    );
+    assert_eq!(root["files"].as_array().unwrap().len(), 1);
+    assert_eq!(root["files"][0]["path"], "usr/bin/env");
+    // As a plan, the base is the same.
+    sandbox.stdout(&["plan", "old.json", "--json", "-o", "old-plan.json"]);
+    assert_eq!(over("old-plan.json"), root);
+    // The image can be made and read again.
+    let export = ["export", "app.json", "--base", "old.tar", "-o", "image.tar"];
+    sandbox.stdout(&[&export[..], &STORE].concat());
+
+    let mut file = base;
+    file["files"][3]["path"] = json!("usr/bin/app/x");
+    sandbox.write("odd.json", &file.to_string());
+    sandbox.stdout(&["export", "odd.json", "-o", "odd.tar"]);
+    let arguments = [&["plan", "app.json", "--base", "odd.tar"][..], &STORE].concat();
+    let (code, stderr) = failure(&sandbox, &arguments);
+    assert_eq!(code, 3);
+    let problem = format!(
+        "error: `{content}/bin/app` would replace the directory `usr/bin/app` of the base image\n"
+    );
+    assert!(stderr.starts_with(&problem), "{stderr}");
+    assert!(stderr.contains("hint: leave it out"), "{stderr}");
+}
+
+#[test]
 fn a_plan_whose_tar_hides_a_store_path_is_refused() {
     let sandbox = sandbox();
     let whiteout = format!("nix/store/.wh.{LIBC}");

@@ -144,6 +144,39 @@ pub enum BaseError {
         /// Where both would be.
         place: String,
     },
+    /// Two contents come to have different things at one place once links are followed.
+    #[error(
+        "`{first}` and `{second}` are both to be `{place}`, since the base image has symbolic links"
+    )]
+    SameContent {
+        /// One of them, in the store.
+        first: String,
+        /// The other.
+        second: String,
+        /// Where both would be.
+        place: String,
+    },
+    /// Something of ours that is no directory would replace a directory of the base.
+    #[error("{what} would replace the directory `{path}` of the base image")]
+    HidesDirectory {
+        /// What it is, with its name.
+        what: String,
+        /// The directory.
+        path: String,
+    },
+    /// A link of a content could replace a directory, and the lock of the base does not tell.
+    #[error(
+        "`{what}` leads to a directory, and nobody knows whether the base image has one at `{path}`"
+    )]
+    UnknownDirectory {
+        /// The link, in the store.
+        what: String,
+        /// Where it would be.
+        path: String,
+    },
+    /// What a link of a content leads to cannot be read.
+    #[error(transparent)]
+    Content(#[from] crate::LinkError),
     /// The store directory, or a directory above it, is a symbolic link in the base.
     #[error("`{path}` is a symbolic link in the base image, and the store would replace it")]
     StoreLink {

@@ -2,10 +2,11 @@
 
 use super::error::LinkProblem;
 use super::follow::{Followed, follow};
+use super::over_contents::place_contents;
 use super::{BaseError, BaseTree};
-use crate::LinkedContent;
-use crate::root_file::{RootFileSpec, RootFileType};
-use nixply_layer::RootFileKind;
+use crate::root_file::{FileOrigin, RootFileSpec, RootFileType};
+use crate::{LinkedContent, OnCollision};
+use nixply_layer::{RootFileKind, StoreRoot};
 use nixply_store::StoreDir;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,58 +23,72 @@ pub(crate) fn check_store_dir(tree: &BaseTree, store_dir: &StoreDir) -> Result<(
     }
 }
 
-/// Gives what stands outside the store the paths that lead to the same places without links, and names the directories
-/// above it that the base has with an unusual mode or owner, so that these stay.
+/// What an image's own files are put over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Below<'a> {
+    /// What the base has.
+    pub(crate) tree: &'a BaseTree,
+    /// Where the store is, which directories are listed from that links of contents lead to.
+    pub(crate) store: &'a StoreRoot,
+    /// What happens where two contents come to have different things at one place.
+    pub(crate) on_collision: OnCollision,
+}
+
+/// Gives what stands outside the store the paths that lead to the same places without links, lets links of contents give
+/// way to directories of the base, and names the directories above all this that the base has with an unusual mode or
+/// owner, so that these stay.
 ///
-/// A file or link of ours may replace a link of the base, as any file may replace any other.
+/// A file or link that is listed may replace a link of the base, as any file may replace any other.
 pub(crate) fn put_over(
     files: Vec<RootFileSpec>,
     contents: Vec<LinkedContent>,
-    tree: &BaseTree,
-    store_dir: &StoreDir,
+    below: Below<'_>,
 ) -> Result<(Vec<RootFileSpec>, Vec<LinkedContent>), BaseError> {
+    let tree = below.tree;
     let own_files = files
         .iter()
         .filter(|file| file.kind != RootFileType::Directory)
         .map(|file| file.path.clone());
     let linked = contents.iter().flat_map(LinkedContent::root_files);
-    let own_links = linked.filter(|file| file.kind != RootFileKind::Directory);
+    let own_links = linked
+        .filter(|file| file.kind != RootFileKind::Directory)
+        .map(|link| link.path)
+        .filter(|path| tree.directory_at(path).is_none());
     let ways = Ways {
         tree,
-        store_dir,
-        replaced: own_files.chain(own_links.map(|link| link.path)).collect(),
+        store_dir: below.store.store_dir(),
+        replaced: own_files.chain(own_links).collect(),
     };
     let mut files = ways.place_files(files)?;
-    let contents = contents
-        .into_iter()
-        .map(|content| ways.place_content(content))
-        .collect::<Result<Vec<LinkedContent>, BaseError>>()?;
+    let contents = place_contents(contents, &files, &ways, below)?;
     keep_unusual(&mut files, &contents, tree);
     Ok((files, contents))
 }
 
 /// The ways to files of ours through the links of a base.
-struct Ways<'a> {
-    tree: &'a BaseTree,
-    store_dir: &'a StoreDir,
-    /// What we have that is no directory.
+pub(super) struct Ways<'a> {
+    pub(super) tree: &'a BaseTree,
+    pub(super) store_dir: &'a StoreDir,
+    /// What we have that is no directory and does not give way to one.
     replaced: BTreeSet<String>,
 }
 
 impl Ways<'_> {
+    /// What a link of the base says, where none of ours replaces it.
+    pub(super) fn link(&self, at: &str) -> Option<&str> {
+        let target = self.tree.links.get(at)?;
+        (!self.replaced.contains(at)).then_some(target.as_str())
+    }
+
     /// Where a path of ours leads.
-    fn follow(&self, path: &str, last_too: bool) -> Result<Followed, BaseError> {
-        let link = |at: &str| {
-            let target = self.tree.links.get(at)?;
-            (!self.replaced.contains(at)).then_some(target.as_str())
-        };
+    pub(super) fn follow(&self, path: &str, last_too: bool) -> Result<Followed, BaseError> {
         let failed = |link, problem| BaseError::Link {
             path: path.to_owned(),
             link,
             problem,
         };
-        let followed =
-            follow(path, last_too, &link).map_err(|link| failed(link, LinkProblem::Loop))?;
+        let followed = follow(path, last_too, &|at| self.link(at))
+            .map_err(|link| failed(link, LinkProblem::Loop))?;
         match &followed.first_link {
             Some(link) if is_in(&followed.place, self.store_dir) => {
                 Err(failed(link.clone(), LinkProblem::IntoStore))
@@ -87,7 +102,8 @@ impl Ways<'_> {
         // Of each place: who is there, and the path that was asked for.
         let mut taken: BTreeMap<String, (usize, String)> = BTreeMap::new();
         for mut file in files {
-            let followed = self.follow(&file.path, file.kind == RootFileType::Directory)?;
+            let is_directory = file.kind == RootFileType::Directory;
+            let followed = self.follow(&file.path, is_directory)?;
             let asked = file.path.clone();
             if followed.first_link.is_some() {
                 if followed.place.is_empty() {
@@ -96,14 +112,32 @@ impl Ways<'_> {
                 }
                 file.path = followed.place;
             }
+            if self.tree.is_directory(&file.path) {
+                if !is_directory {
+                    return Err(BaseError::HidesDirectory {
+                        what: format!("root file `{asked}`"),
+                        path: file.path,
+                    });
+                }
+                if file.origin == FileOrigin::Implied {
+                    continue;
+                }
+                self.keep_mode(&mut file);
+            }
             match taken.get(&file.path) {
                 Some((at, first)) if *first != asked => {
-                    if placed[*at] != file {
-                        return Err(BaseError::SamePlace {
-                            first: first.clone(),
-                            second: asked,
-                            place: file.path,
-                        });
+                    let there = &mut placed[*at];
+                    match (there.origin, file.origin) {
+                        (FileOrigin::Listed, FileOrigin::Derived) => {}
+                        (FileOrigin::Derived, FileOrigin::Listed) => *there = file,
+                        _ if there.is_same(&file) => {}
+                        _ => {
+                            return Err(BaseError::SamePlace {
+                                first: first.clone(),
+                                second: asked,
+                                place: file.path,
+                            });
+                        }
                     }
                 }
                 // The same path twice is for the checks of root files, which come after this.
@@ -116,40 +150,21 @@ impl Ways<'_> {
         Ok(placed)
     }
 
-    /// A link that stands elsewhere than in its content is told with its target.
-    fn place_content(&self, content: LinkedContent) -> Result<LinkedContent, BaseError> {
-        let mut placed = LinkedContent {
-            path: content.path,
-            ..LinkedContent::default()
-        };
-        for (directory, names) in content.links {
-            let followed = self.follow(&directory, true)?;
-            if followed.first_link.is_none() {
-                placed.links.insert(directory, names);
-                continue;
-            }
-            for name in names.split('/') {
-                let place = format!("{}/{name}", followed.place);
-                let target = format!("{}/{directory}/{name}", placed.path);
-                let place = place.trim_start_matches('/').to_owned();
-                placed.symlinks.insert(place, target);
+    /// Gives a directory that says nothing of its mode the one that the base gives it.
+    fn keep_mode(&self, file: &mut RootFileSpec) {
+        if file.mode.is_some() {
+            return;
+        }
+        if let Some(owner) = self.tree.directories.get(&file.path) {
+            file.mode = Some(owner.mode.clone());
+            if (file.uid, file.gid) == (0, 0) {
+                (file.uid, file.gid) = (owner.uid, owner.gid);
             }
         }
-        for (path, target) in content.symlinks {
-            let place = self.follow(&path, false)?.place;
-            placed.symlinks.insert(place, target);
-        }
-        for directory in content.directories {
-            let place = self.follow(&directory, true)?.place;
-            if !place.is_empty() {
-                placed.directories.push(place);
-            }
-        }
-        Ok(placed)
     }
 }
 
-fn is_in(place: &str, store_dir: &StoreDir) -> bool {
+pub(super) fn is_in(place: &str, store_dir: &StoreDir) -> bool {
     let inside = place.strip_prefix(&store_dir.as_str()[1..]);
     inside.is_some_and(|rest| rest.starts_with('/'))
 }
@@ -215,8 +230,21 @@ mod tests {
     }
 
     fn over(files: Vec<RootFileSpec>) -> Result<Vec<String>, String> {
-        put_over(files, Vec::new(), &tree(), &StoreDir::default())
-            .map(|(files, _)| files.into_iter().map(|file| file.path).collect())
+        put_files_over(files, &tree())
+            .map(|files| files.into_iter().map(|file| file.path).collect())
+    }
+
+    fn put_files_over(
+        files: Vec<RootFileSpec>,
+        tree: &BaseTree,
+    ) -> Result<Vec<RootFileSpec>, String> {
+        let below = Below {
+            tree,
+            store: &StoreRoot::default(),
+            on_collision: OnCollision::Error,
+        };
+        put_over(files, Vec::new(), below)
+            .map(|(files, _)| files)
             .map_err(|error| error.to_string())
     }
 
@@ -267,7 +295,7 @@ mod tests {
             ["usr/bin"]
         );
         let profile = vec![file("root/.profile")];
-        let (files, _) = put_over(profile, Vec::new(), &tree(), &StoreDir::default()).unwrap();
+        let files = put_files_over(profile, &tree()).unwrap();
         assert_eq!(files[1].path, "root");
         assert_eq!((files[1].mode.as_deref(), files[1].gid), (Some("0700"), 5));
         assert_eq!(
@@ -277,21 +305,73 @@ mod tests {
     }
 
     #[test]
-    fn links_into_contents_stand_where_the_links_of_the_base_lead() {
-        let content = r#"{"path":"/nix/store/x","links":{"":"y","bin":"a/b","etc":"c"},
-            "symlinks":{"lib/d.so":"d.so.1"},"directories":["root","bin"]}"#;
-        let content = vec![serde_json::from_str(content).unwrap()];
-        let (files, contents) =
-            put_over(Vec::new(), content, &tree(), &StoreDir::default()).unwrap();
-        let expected = r#"{"path":"/nix/store/x","links":{"":"y","etc":"c"},
-            "symlinks":{
-              "usr/bin/a":"/nix/store/x/bin/a",
-              "usr/bin/b":"/nix/store/x/bin/b",
-              "usr/lib/d.so":"d.so.1"
-            },"directories":["root","usr/bin"]}"#;
-        let expected: Vec<LinkedContent> = vec![serde_json::from_str(expected).unwrap()];
-        assert_eq!(contents, expected);
-        assert!(files.is_empty());
+    fn a_file_is_no_substitute_for_a_directory() {
+        assert_eq!(
+            over(vec![file("root")]).unwrap_err(),
+            "root file `root` would replace the directory `root` of the base image"
+        );
+        let mut tree = tree();
+        tree.usual_directories = Some(["usr/bin".to_owned()].into_iter().collect());
+        assert_eq!(
+            put_files_over(vec![file("bin/")], &tree).unwrap_err(),
+            "root file `bin/` would replace the directory `usr/bin` of the base image"
+        );
+        // By its own name, a link may be replaced: somebody asked for that.
+        let link = RootFileSpec::symlink("bin".to_owned(), "/x".to_owned());
+        assert_eq!(put_files_over(vec![link], &tree).unwrap()[0].path, "bin");
+    }
+
+    #[test]
+    fn directories_that_say_nothing_stay_as_the_base_has_them() {
+        let said = |directory: RootFileSpec| {
+            let files = put_files_over(vec![directory], &tree()).unwrap();
+            let files = files.iter();
+            files
+                .map(|file| (file.mode.clone().unwrap_or_default(), file.uid, file.gid))
+                .collect::<Vec<_>>()
+        };
+        let directory = RootFileSpec::new("root".to_owned(), RootFileType::Directory);
+        let said_of = |mode: &str, uid, gid| vec![(mode.to_owned(), uid, gid)];
+        assert_eq!(said(directory.clone()), said_of("0700", 0, 5));
+        let owned = RootFileSpec {
+            uid: 7,
+            ..directory.clone()
+        };
+        assert_eq!(said(owned), said_of("0700", 7, 0));
+        let mode = Some("0750".to_owned());
+        assert_eq!(
+            said(RootFileSpec {
+                mode,
+                ..directory.clone()
+            }),
+            said_of("0750", 0, 0)
+        );
+        let implied = RootFileSpec {
+            mode: Some("0755".to_owned()),
+            uid: 1000,
+            origin: FileOrigin::Implied,
+            ..directory
+        };
+        assert_eq!(said(implied.clone()), []);
+        // It is kept for what stands in it.
+        let files = put_files_over(vec![implied, file("root/x")], &tree()).unwrap();
+        assert_eq!(files[1].mode.as_deref(), Some("0700"));
+    }
+
+    #[test]
+    fn what_follows_from_something_else_gives_way_to_what_was_asked_for() {
+        let derived = |path: &str| RootFileSpec {
+            origin: FileOrigin::Derived,
+            ..file(path)
+        };
+        for files in [
+            vec![file("usr/bin/sh"), derived("bin/sh")],
+            vec![derived("bin/sh"), file("usr/bin/sh")],
+        ] {
+            let files = put_files_over(files, &tree()).unwrap();
+            assert_eq!(files.len(), 1);
+            assert_eq!(files[0].content.as_deref(), Some("usr/bin/sh"));
+        }
     }
 
     #[test]

@@ -181,17 +181,7 @@ impl<'a> Merge<'a> {
         {
             return Ok(true);
         }
-        let resolved = (
-            self.view.resolve(&a.place.logical)?,
-            self.view.resolve(&b.place.logical)?,
-        );
-        let (Some((a, a_type)), Some((b, b_type))) = resolved else {
-            return Ok(false);
-        };
-        if a.logical == b.logical {
-            return Ok(true);
-        }
-        Ok(a_type.is_file() && b_type.is_file() && equal_files(&a, &b)?)
+        are_same(self.view, &a.place.logical, &b.place.logical)
     }
 
     fn collision(&self, path: &str, candidates: &[Candidate]) -> LinkError {
@@ -266,6 +256,14 @@ fn stays_below_root(path: &str, target: &str) -> bool {
         }
     }
     true
+}
+
+/// Whether two paths in the store lead to the same file or directory, or to files with the same bytes and executable bit.
+pub(crate) fn are_same(view: &StoreView<'_>, a: &str, b: &str) -> Result<bool, LinkError> {
+    let (Some((a, a_type)), Some((b, b_type))) = (view.resolve(a)?, view.resolve(b)?) else {
+        return Ok(false);
+    };
+    Ok(a.logical == b.logical || a_type.is_file() && b_type.is_file() && equal_files(&a, &b)?)
 }
 
 /// Whether two files have the same bytes and the same executable bit.

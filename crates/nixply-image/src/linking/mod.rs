@@ -35,6 +35,7 @@ pub use error::LinkError;
 pub use record::LinkedContent;
 
 use merge::Merge;
+pub(crate) use merge::are_same;
 use nixply_layer::StoreRoot;
 use nixply_store::StorePath;
 use serde::Deserialize;

@@ -5,7 +5,7 @@
 
 use crate::linking::{LinkKind, LinkTree};
 use crate::root::Account;
-use crate::{RootFileSpec, RootFileType};
+use crate::{FileOrigin, RootFileSpec, RootFileType};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Gives each such directory to its user, so that programs can write beside what is there.
@@ -56,6 +56,7 @@ pub(super) fn give_homes_to_users(
             mode: Some("0755".to_owned()),
             uid: user.uid,
             gid: user.gid,
+            origin: FileOrigin::Implied,
             ..RootFileSpec::new(path, RootFileType::Directory)
         });
     }
