@@ -55,6 +55,14 @@ in
     attributes = selfContained;
   };
 
+  # Several docker-archives as one.
+  mkMerged = { name, archives, compressor }: build {
+    inherit name;
+    output = "merged";
+    request = { archives = map (archive: "${archive}") archives; inherit compressor; };
+    attributes = selfContained;
+  };
+
   # An OCI layout directory.
   mkOciLayout = { name, plan, tag ? null }: fromPlan {
     inherit name plan tag;

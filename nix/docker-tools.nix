@@ -152,12 +152,27 @@ let
         compressor = compressors.${args.compressor};
       }));
 
+  # One archive of several: what is given is an archive itself, or has one.
+  mergeImages = images:
+    let
+      isOther = image: builtins.isAttrs image && (image ? plan || image.isExe or false);
+      archiveOf = image: if isOther image then image.archive else image;
+    in
+    if !isList images
+    then throw "nixply.dockerTools.mergeImages: the argument is a ${builtins.typeOf images}, expected a list of images"
+    else
+      derivations.mkMerged {
+        name = "merged-docker-images.tar.gz";
+        archives = map archiveOf images;
+        compressor = "gzip";
+      };
+
   # Everything else is nixpkgs'.
   others =
     if pkgs == null then { }
     else builtins.removeAttrs (pkgs.dockerTools or { }) [ "override" "overrideDerivation" ];
 in
 others // {
-  inherit streamLayeredImage buildLayeredImage pullImage;
+  inherit streamLayeredImage buildLayeredImage mergeImages pullImage;
   buildLayeredImageWithNixDb = args: buildLayeredImage (args // { includeNixDB = true; });
 }

@@ -121,6 +121,16 @@ pub enum LayoutError {
         /// The file or directory.
         path: PathBuf,
     },
+    /// Two archives that shall be one have different members of one name.
+    #[error("`{member}` is not the same in `{}` and in `{}`", first.display(), second.display())]
+    TwoContents {
+        /// The member.
+        member: String,
+        /// The archive that had it first.
+        first: PathBuf,
+        /// The archive that has it otherwise.
+        second: PathBuf,
+    },
     /// The tar or its compression is broken after it began well.
     #[error("the archive `{}` cannot be read to its end", path.display())]
     Archive {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const WHOLE_FILE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Where an image's files are.
-pub(super) trait ImageFiles: Debug + Send + Sync {
+pub(crate) trait ImageFiles: Debug + Send + Sync {
     /// The directory or the archive, for errors.
     fn path(&self) -> &Path;
 
@@ -27,9 +27,9 @@ pub(super) trait ImageFiles: Debug + Send + Sync {
 }
 
 /// A file that can be read.
-pub(super) struct OpenFile<'f> {
-    pub(super) content: Box<dyn Read + 'f>,
-    pub(super) size_bytes: u64,
+pub(crate) struct OpenFile<'f> {
+    pub(crate) content: Box<dyn Read + 'f>,
+    pub(crate) size_bytes: u64,
 }
 
 /// Reads a small file as a whole.
@@ -62,7 +62,7 @@ pub(super) fn check_small(
 }
 
 /// Reads a small file as JSON.
-pub(super) fn read_json<T: DeserializeOwned>(
+pub(crate) fn read_json<T: DeserializeOwned>(
     files: &dyn ImageFiles,
     name: &str,
 ) -> Result<T, LayoutError> {
@@ -126,7 +126,7 @@ impl ImageFiles for DirectoryFiles {
 
 /// The members of a tar.
 #[derive(Debug)]
-pub(super) struct TarFiles {
+pub(crate) struct TarFiles {
     path: PathBuf,
     tar: File,
     members: TarMembers,
@@ -134,7 +134,7 @@ pub(super) struct TarFiles {
 
 impl TarFiles {
     /// Finds the members; a tar that is compressed as a whole is uncompressed into an unlinked file in `spool_dir` first.
-    pub(super) fn open(path: &Path, spool_dir: &Path) -> Result<Self, LayoutError> {
+    pub(crate) fn open(path: &Path, spool_dir: &Path) -> Result<Self, LayoutError> {
         let file = File::open(path).map_err(LayoutError::file("read", path))?;
         let mut start = [0; 4];
         let n = read_at_most(&file, &mut start).map_err(LayoutError::file("read", path))?;

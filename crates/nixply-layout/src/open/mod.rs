@@ -14,7 +14,8 @@ mod verify;
 use crate::LayoutError;
 use crate::documents::{DOCKER_MANIFEST, LAYOUT_VERSION, OCI_LAYOUT, OciLayout};
 use crate::names::ImageName;
-use files::{DirectoryFiles, ImageFiles, TarFiles, read_json};
+use files::DirectoryFiles;
+pub(crate) use files::{ImageFiles, TarFiles, read_json};
 use nixply_oci::{
     Descriptor, Digest, ImageConfig, ImageSource, Platform, SourceError, StoredImage,
 };

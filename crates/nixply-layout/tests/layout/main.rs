@@ -6,6 +6,7 @@ mod choosing;
 mod damaged;
 mod directory;
 mod golden;
+mod merging;
 mod round_trip;
 mod support;
 mod tools;

@@ -7,6 +7,7 @@
 mod archive;
 mod catalog;
 mod manifest;
+mod merged;
 mod oci_layout;
 mod plan;
 mod program;
@@ -46,6 +47,7 @@ pub(crate) fn run(_: &Args) -> Result<(), CliError> {
         "archive" => archive::run(&derivation.request()?, &derivation),
         "oci-layout" => oci_layout::run(&derivation.request()?, &derivation),
         "manifest" => manifest::run(&derivation.request()?, &derivation),
+        "merged" => merged::run(&derivation.request()?, &derivation),
         "program" => program::run(&derivation.request()?, &derivation),
         "pull" => pull::run(&derivation.request()?, &derivation),
         "catalog" => catalog::run(&derivation.request()?, &derivation),
