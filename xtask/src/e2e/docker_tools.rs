@@ -12,14 +12,14 @@ use std::process::Command;
 /// Arguments that every image here has: a shell to look around with.
 const SHELL: &str = "tag = \"v1\"; contents = [ debnix.units.bash debnix.units.coreutils ]; config.Env = [ \"PATH=/bin\" ];";
 
-fn layered(name: &str, arguments: &str) -> String {
+pub(super) fn layered(name: &str, arguments: &str) -> String {
     format!(
         "(dockerTools.buildLayeredImage ({{ {SHELL} }} // {{ name = \"{name}\"; {arguments} }}))"
     )
 }
 
 /// Builds an archive and loads it.
-fn load(world: &World, image: &str) -> Result<PathBuf> {
+pub(super) fn load(world: &World, image: &str) -> Result<PathBuf> {
     let archive = world.nix_half.build(image)?;
     text(
         world
@@ -31,24 +31,28 @@ fn load(world: &World, image: &str) -> Result<PathBuf> {
 }
 
 /// What a command prints in a container of an image.
-fn run(world: &World, reference: &str, command: &[&str]) -> Result<String> {
+pub(super) fn run(world: &World, reference: &str, command: &[&str]) -> Result<String> {
     text(world.docker()?.run(reference).args(command))
 }
 
-fn inspect(world: &World, reference: &str) -> Result<Value> {
+pub(super) fn inspect(world: &World, reference: &str) -> Result<Value> {
     let inspected: Value =
         command::json(&mut world.docker()?.command(["image", "inspect", reference]))?;
     Ok(inspected[0].clone())
 }
 
-fn layers(world: &World, reference: &str) -> Result<Vec<String>> {
+pub(super) fn layers(world: &World, reference: &str) -> Result<Vec<String>> {
     let inspected = inspect(world, reference)?;
     let layers = inspected["RootFS"]["Layers"].as_array();
     let texts = layers.context("no layers")?.iter();
     Ok(texts.filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<()> {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    found: &T,
+    expected: &T,
+) -> Result<()> {
     ensure!(
         found == expected,
         "{what}: found {found:?}, expected {expected:?}"

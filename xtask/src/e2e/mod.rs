@@ -8,6 +8,7 @@ mod closures;
 mod containers;
 mod derivation;
 mod docker_tools;
+mod docker_tools_cases;
 mod documentation;
 mod flake;
 mod fleet;
@@ -242,6 +243,51 @@ const STEPS: &[Step] = &[
         "wrong arguments of dockerTools' functions are named",
         &[Need::Tool(FAKEROOT)],
         docker_tools::arguments,
+    ),
+    (
+        "dockerTools' images have a stable date, or the date of now",
+        &[Need::Docker],
+        docker_tools_cases::dates,
+    ),
+    (
+        "an image without store paths runs with the store mounted",
+        &[Need::Docker],
+        docker_tools_cases::mounted_store,
+    ),
+    (
+        "dockerTools' images keep to their layers, one on another",
+        &[Need::Docker, Need::Tool(FAKEROOT)],
+        docker_tools_cases::layer_limits,
+    ),
+    (
+        "an image that needs no store path has no store",
+        &[Need::Docker, Need::Tool(FAKEROOT)],
+        docker_tools_cases::without_store_paths,
+    ),
+    (
+        "a store path that is a link stays one in a container",
+        &[Need::Docker, Need::Tool(FAKEROOT)],
+        docker_tools_cases::store_symlink,
+    ),
+    (
+        "a Nix in a dockerTools image knows the store and finds it intact",
+        &[Need::Docker],
+        docker_tools_cases::nix_database,
+    ),
+    (
+        "merged images are all loaded by docker",
+        &[Need::Docker, Need::Tool(FAKEROOT)],
+        docker_tools_cases::merged,
+    ),
+    (
+        "a layering pipeline makes the layers of a container",
+        &[Need::Docker, Need::Tool(FAKEROOT)],
+        docker_tools_cases::pipeline,
+    ),
+    (
+        "every attribute of nixpkgs' dockerTools is there",
+        &[],
+        docker_tools_cases::attributes,
     ),
     (
         "a fleet's development container has sudo, tools and a Nix that builds",
