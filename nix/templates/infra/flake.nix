@@ -21,6 +21,9 @@
         # Smaller than gzip, and faster to make and to unpack. Docker reads it from 23.0, containerd from 1.5, and so do podman and
         # CRI-O; take "gzip" for what is older, and for tools that unpack layers by themselves and know gzip alone.
         compression = "zstd";
+        # Lets images of different sets agree on their layers. Machines that keep their store can have
+        # `fleetFor.${system}.catalog`; where every build begins empty, commit it: nixply's docs/fleet.md.
+        catalog = null;
       });
     in
     {

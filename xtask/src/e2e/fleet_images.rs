@@ -385,12 +385,34 @@ pub(super) fn documentation(world: &World) -> Result<()> {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    ensure!(blocks.len() == 2, "there are {} examples", blocks.len());
-    for block in blocks {
+    let [devcontainer, runtime] = blocks[..] else {
+        anyhow::bail!("there are {} examples", blocks.len());
+    };
+    let plan = |block: &str| -> Result<serde_json::Value> {
         let plan = fleet.half.build(&format!("{PACKAGES}({block})"))?;
         let plan: serde_json::Value = serde_json::from_slice(&fs::read(plan)?)?;
         ensure!(plan["schema"] == "nixply.plan/1", "{block} made {plan}");
-    }
+        Ok(plan)
+    };
+    plan(runtime)?;
+    // The catalog as it is made, and committed.
+    let (bindings, _) = devcontainer.rsplit_once("in\n").context("no bindings")?;
+    let catalog = format!("{PACKAGES}({bindings}in fleet.catalog)");
+    let committed = fleet.work_dir.join("catalog.json");
+    fs::copy(fleet.half.build(&catalog)?, &committed)?;
+    let made = "catalog = fleet.catalog;";
+    ensure!(devcontainer.contains(made), "the example has no {made}");
+    let given = format!("catalog = {};", committed.display());
+    let (made, given) = (
+        plan(devcontainer)?,
+        plan(&devcontainer.replace(made, &given))?,
+    );
+    ensure!(
+        made["layers"] == given["layers"] && made["packer"]["name"] == "fleet",
+        "the catalog is another one as a file: {} and {}",
+        made["packer"],
+        given["packer"]
+    );
     for (wrong, told) in [
         (
             "{ packagesets = { }; }",
