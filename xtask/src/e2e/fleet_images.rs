@@ -321,12 +321,21 @@ pub(super) fn devcontainer_up(world: &World) -> Result<()> {
     fs::create_dir_all(workspace.join(".devcontainer"))?;
     // The container's user is the owner of what is mounted, as on a developer's machine.
     chown(&workspace, Some(1000), Some(1000))?;
-    let settings = serde_json::json!({
-        "image": "devcontainer:latest",
-        "postStartCommand": "id -un > started",
-        "updateRemoteUserUID": false,
-        "runArgs": ["--network=none"],
-    });
+    // The template's settings, with this image; what it starts has to succeed.
+    let template = world.root.join("nix/templates/project");
+    let settings = fs::read(template.join(".devcontainer/devcontainer.json"))?;
+    let mut settings: serde_json::Value = serde_json::from_slice(&settings)?;
+    let started = format!(
+        "{} && id -un > started",
+        settings["postStartCommand"]
+            .as_str()
+            .context("no command")?
+    );
+    settings["image"] = "devcontainer:latest".into();
+    settings["postStartCommand"] = started.into();
+    settings["updateRemoteUserUID"] = false.into();
+    settings["runArgs"] = serde_json::json!(["--network=none"]);
+    fs::copy(template.join(".envrc"), workspace.join(".envrc"))?;
     fs::write(
         workspace.join(".devcontainer/devcontainer.json"),
         settings.to_string(),
