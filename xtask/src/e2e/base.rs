@@ -5,7 +5,8 @@ use crate::command::{self, command, text};
 use crate::debian_root::DebianRoot;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 /// What the image on top puts into the base: below a link of the base, and into a directory that only root may read.
@@ -73,6 +74,50 @@ pub(super) fn debian(world: &World) -> Result<()> {
     ensure!(
         printed == "from the store",
         "the store's echo printed {printed:?}"
+    );
+    contents(world, &lock)
+}
+
+/// Contents that are laid out as a package is: `sbin` and `lib64` are links to directories, which Debian has, and so are
+/// `tmp` and `root`, with modes of their own.
+fn contents(world: &World, lock: &Path) -> Result<()> {
+    let tool = world.scratch.subdir("tool")?;
+    for directory in ["bin", "lib/greet", "root", "tmp"] {
+        fs::create_dir_all(tool.join(directory))?;
+    }
+    fs::write(tool.join("bin/greet"), HELLO)?;
+    fs::set_permissions(tool.join("bin/greet"), Permissions::from_mode(0o755))?;
+    fs::write(tool.join("lib/greet/text"), "hello\n")?;
+    symlink("../lib/greet/text", tool.join("bin/text"))?;
+    symlink("bin", tool.join("sbin"))?;
+    symlink("lib", tool.join("lib64"))?;
+    let tool = text(world.nix.command("nix-store", ["--add"]).arg(&tool))?;
+    let closure = world.scratch.dir().join("tool.json");
+    world.nix.write_closure(Path::new(&tool), &closure)?;
+    let spec = world.scratch.dir().join("tool-on-debian.json");
+    let image = json!({
+        "schema": "nixply.image/1",
+        "closure": closure,
+        "base": lock,
+        "contents": [tool],
+        // Both it and the link of the content come to stand at /usr/bin/greet.
+        "root": {"links": {"/usr/bin/greet": format!("{tool}/bin/greet")}},
+    });
+    fs::write(&spec, image.to_string())?;
+    let reference = world.reference("tool-on-debian:v1")?;
+    world.nixply.push(&spec, &reference, &[])?;
+    let script = "readlink /bin /sbin /lib64; stat -c %a /root /tmp; ls /sbin/chroot; \
+        /sbin/greet; cat /bin/text /lib64/greet/text";
+    let printed = text(
+        world
+            .docker()?
+            .run(&reference)
+            .args(["/bin/bash", "-c", script]),
+    )?;
+    ensure!(
+        printed
+            == "usr/bin\nusr/sbin\nusr/lib64\n700\n1777\n/sbin/chroot\nhello from /sbin/greet\nhello\nhello",
+        "contents over Debian: {printed:?}"
     );
     Ok(())
 }
