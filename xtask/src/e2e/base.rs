@@ -75,7 +75,8 @@ pub(super) fn debian(world: &World) -> Result<()> {
         printed == "from the store",
         "the store's echo printed {printed:?}"
     );
-    contents(world, &lock)
+    contents(world, &lock)?;
+    pulled(world, &base)
 }
 
 /// Contents that are laid out as a package is: `sbin` and `lib64` are links to directories, which Debian has, and so are
@@ -120,6 +121,62 @@ fn contents(world: &World, lock: &Path) -> Result<()> {
         "contents over Debian: {printed:?}"
     );
     Ok(())
+}
+
+/// What `pullImage` gives is loaded and runs, and dockerTools' functions stand on it.
+fn pulled(world: &World, base: &str) -> Result<()> {
+    let docker = world.docker()?;
+    let (image, digest) = base.split_once('@').context("the base has no digest")?;
+    let archive = world.scratch.dir().join("debian-by-skopeo.tar");
+    copy_by_skopeo(image, digest, &archive)?;
+    let pull = pull_expression(image, digest, &sha256_of(&archive)?);
+    fs::remove_file(&archive).context("cannot remove the copy")?;
+    let loaded = world.nix_half.build(&pull)?;
+    text(docker.command(["load", "--quiet", "--input"]).arg(&loaded))?;
+    let debian = text(
+        docker
+            .run(&format!("{image}:latest"))
+            .args(["bash", "-c", "echo $DEBIAN"]),
+    )?;
+    ensure!(debian == "yes", "the pulled image printed {debian:?}");
+    let on_top = format!(
+        "(dockerTools.buildLayeredImage {{
+            name = \"nixply.test/on-pulled\"; tag = \"v1\"; fromImage = {pull};
+            config.Cmd = [ \"${{debnix.units.coreutils}}/bin/echo\" \"on top\" ];
+        }})"
+    );
+    let on_top = world.nix_half.build(&on_top)?;
+    text(docker.command(["load", "--quiet", "--input"]).arg(&on_top))?;
+    let printed = text(&mut docker.run("nixply.test/on-pulled:v1"))?;
+    ensure!(printed == "on top", "on the pulled image: {printed:?}");
+    Ok(())
+}
+
+fn pull_expression(image: &str, digest: &str, sha256: &str) -> String {
+    format!(
+        "(nixply.lib.pullImage {{ imageName = \"{image}\"; imageDigest = \"{digest}\"; sha256 = \"{sha256}\"; }})"
+    )
+}
+
+fn copy_by_skopeo(image: &str, digest: &str, archive: &Path) -> Result<()> {
+    let options = [
+        "--insecure-policy",
+        "copy",
+        "--quiet",
+        "--src-tls-verify=false",
+    ];
+    let to = format!("docker-archive:{}:{image}:latest", archive.display());
+    text(
+        command("skopeo", options)
+            .arg(format!("docker://{image}@{digest}"))
+            .arg(to),
+    )
+    .map(drop)
+}
+
+fn sha256_of(file: &Path) -> Result<String> {
+    let printed = text(command("sha256sum", ["--"]).arg(file))?;
+    Ok(printed.split(' ').next().unwrap_or_default().to_owned())
 }
 
 /// The same tree from Docker's own archive is the same base.
@@ -195,30 +252,9 @@ pub(super) fn pull_image(world: &World) -> Result<()> {
     let pushed = world.nixply.push(&spec, &reference, &["--env", "A=<1>"])?;
     let image = world.reference("pulled")?;
     let archive = world.scratch.dir().join("by-skopeo.tar");
-    let mut copy = command(
-        "skopeo",
-        [
-            "--insecure-policy",
-            "copy",
-            "--quiet",
-            "--src-tls-verify=false",
-        ],
-    );
-    copy.arg(format!("docker://{image}@{}", pushed.digest))
-        .arg(format!(
-            "docker-archive:{}:{image}:latest",
-            archive.display()
-        ));
-    text(&mut copy)?;
-    let sha256 = text(command("sha256sum", ["--"]).arg(&archive))?;
-    let sha256 = sha256.split(' ').next().unwrap_or_default().to_owned();
-
-    let pull = |sha256: &str| {
-        format!(
-            "(nixply.lib.pullImage {{ imageName = \"{image}\"; imageDigest = \"{}\"; sha256 = \"{sha256}\"; }})",
-            pushed.digest
-        )
-    };
+    copy_by_skopeo(&image, &pushed.digest, &archive)?;
+    let sha256 = sha256_of(&archive)?;
+    let pull = |sha256: &str| pull_expression(&image, &pushed.digest, sha256);
     let pulled = world.nix_half.build(&pull(&sha256))?;
     ensure!(
         fs::read(&pulled)? == fs::read(&archive)?,

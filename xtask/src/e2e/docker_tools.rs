@@ -132,7 +132,17 @@ pub(super) fn archives_and_streams(world: &World) -> Result<()> {
         &format!("nixply.test/untagged:{tag}"),
         &["echo", "here"],
     )?;
-    same("the container", &printed, &"here".to_owned())
+    same("the container", &printed, &"here".to_owned())?;
+    let script = half.build(&format!("{untagged}.stream"))?;
+    let archive = world.scratch.dir().join("untagged.tar");
+    fs::write(&archive, command::stdout(&mut Command::new(&script))?)?;
+    let mut load = world.docker()?.command(["load", "--input"]);
+    let loaded = text(load.arg(&archive))?;
+    ensure!(
+        loaded.ends_with(&format!("nixply.test/untagged:{tag}")),
+        "docker load printed {loaded}"
+    );
+    Ok(())
 }
 
 pub(super) fn scripts(world: &World) -> Result<()> {

@@ -6,6 +6,8 @@
 mod base;
 mod closures;
 mod containers;
+#[cfg(test)]
+mod counterparts;
 mod derivation;
 mod docker_tools;
 mod docker_tools_cases;
@@ -13,6 +15,7 @@ mod documentation;
 mod flake;
 mod fleet;
 mod fleet_images;
+mod nix2container;
 mod nix_half;
 mod package;
 mod registry;
@@ -166,7 +169,7 @@ const STEPS: &[Step] = &[
     ),
     (
         "an image on Debian leaves its /bin as it is and runs",
-        &[Need::Registry, Need::Docker],
+        &[Need::Registry, Need::Docker, Need::Tool(SKOPEO)],
         base::debian,
     ),
     (
@@ -283,6 +286,16 @@ const STEPS: &[Step] = &[
         "a layering pipeline makes the layers of a container",
         &[Need::Docker, Need::Tool(FAKEROOT)],
         docker_tools_cases::pipeline,
+    ),
+    (
+        "an image of nix2container runs as it says",
+        &[Need::Docker],
+        nix2container::in_containers,
+    ),
+    (
+        "an image of nix2container is pushed, the second time nothing moves",
+        &[Need::Registry],
+        nix2container::pushed,
     ),
     (
         "every attribute of nixpkgs' dockerTools is there",
