@@ -165,6 +165,7 @@ pub(crate) fn plan_spec(
             layer_format: layer_format.clone(),
             needs_tree: !root.files.is_empty()
                 || !root.contents.is_empty()
+                || !spec.layer_tars.is_empty()
                 || nix_database.is_some(),
             store: &store,
             registries: request.registries,

@@ -7,7 +7,7 @@
 use crate::{
     BaseImage, LayerFormatRecord, PackerRecord, Plan, PlannedLayer, PlannedPath, inherit_env,
 };
-use nixply_layer::{Compression, DockerToolsHeader, FinishedTar, StorePathContent};
+use nixply_layer::{Compression, DockerToolsHeader, FinishedTar, StorePathContent, TarPlacement};
 use nixply_oci::{DiffId, Platform, RuntimeConfig};
 use nixply_store::{Closure, StoreDir, StorePath};
 use serde::Deserialize;
@@ -286,6 +286,7 @@ impl DockerToolsConf {
             path: tar_path,
             diff_id,
             size_bytes,
+            placement: TarPlacement::default(),
         })
     }
 }

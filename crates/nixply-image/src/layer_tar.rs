@@ -1,6 +1,6 @@
 //! Finished tars in specifications: layers that somebody else made.
 
-use nixply_layer::FinishedTar;
+use nixply_layer::{FinishedTar, TarPlacement};
 use nixply_oci::{BlobHasher, DiffId};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -52,6 +52,7 @@ pub fn resolve_layer_tars(
                 path,
                 diff_id,
                 size_bytes,
+                placement: TarPlacement::default(),
             })
         })
         .collect()

@@ -44,6 +44,7 @@ mod root;
 mod root_file;
 mod root_layer;
 mod spec;
+mod tar_placement;
 
 pub use base::{
     BaseDatabase, BaseError, BaseImage, BaseLayer, BaseLock, BaseRecord, BaseTree, DirectoryNames,
@@ -81,3 +82,4 @@ pub use root::{DirectorySpec, FileSpec, GroupSpec, OwnerSpec, RootSpec, RootSpec
 pub use root_file::{FileOrigin, RootFileError, RootFileSpec, RootFileType};
 pub use root_layer::{ComposedRoot, RootError, compose_root};
 pub use spec::{BaseSpec, ImageSpec, SpecError};
+pub use tar_placement::PlannedTarPlacement;

@@ -5,7 +5,7 @@
 //! that stand in the file. `docs/migrating-from-nix2container.md` says what is the same.
 
 use crate::{PackerRecord, Plan, PlannedLayer};
-use nixply_layer::{Compression, FinishedTar, Nix2containerPath};
+use nixply_layer::{Compression, FinishedTar, Nix2containerPath, TarPlacement};
 use nixply_oci::{DiffId, History, Platform, RuntimeConfig};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -149,6 +149,7 @@ impl Layer {
             path: path.clone(),
             diff_id: self.diff_ids,
             size_bytes: metadata.len(),
+            placement: TarPlacement::default(),
         }))
     }
 }

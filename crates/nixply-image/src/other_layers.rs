@@ -1,7 +1,7 @@
 //! Layers of a plan that are not packed: store paths that somebody else has put together, tars that somebody else made or
 //! wrote down how to make.
 
-use crate::{Plan, PlannedLayer, PlannedPath};
+use crate::{Plan, PlannedLayer, PlannedPath, PlannedTarPlacement};
 use nixply_layer::{
     FinishedTar, LayerContents, Nix2containerPath, Nix2containerTar, StorePathContent,
 };
@@ -77,12 +77,14 @@ impl Plan {
             path,
             diff_id,
             size_bytes,
+            placement,
         } = tar.clone();
         PlannedLayer::Tar {
             key: self.layer_spec(LayerContents::Tar(tar)).key(),
             diff_id,
             path,
             size_bytes,
+            placed: PlannedTarPlacement::of(placement),
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::base::{BaseRecord, PlannedBaseLayer};
 use crate::nix_database::database_contents;
 use crate::{
     LayerFormatRecord, LayerReasonRecord, LinkedContent, PlannedDatabase, PlannedDatabaseError,
-    PlannedPath, PlannedPermissions, RootFileError, RootFileSpec, VolatilePath,
+    PlannedPath, PlannedPermissions, PlannedTarPlacement, RootFileError, RootFileSpec,
+    VolatilePath,
 };
 use nixply_layer::{
     Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec, Nix2containerPath,
@@ -129,12 +130,15 @@ pub enum PlannedLayer {
     Tar {
         /// The diff ID and the compression, as one hash.
         key: LayerKey,
-        /// The hash of the tar.
+        /// The hash of the tar as it stands in the layer.
         diff_id: DiffId,
         /// The tar, as an absolute path.
         path: PathBuf,
-        /// The size of the tar.
+        /// The size of the tar as it stands in the layer.
         size_bytes: u64,
+        /// What is changed in it, so that it damages nothing below it.
+        #[serde(default, skip_serializing_if = "PlannedTarPlacement::is_empty")]
+        placed: PlannedTarPlacement,
     },
     /// Nix's database of all store paths of the image.
     Database {
@@ -386,11 +390,15 @@ impl Plan {
                     diff_id,
                     path,
                     size_bytes,
+                    placed,
                 } => {
+                    let placement = placed.to_layer();
+                    let placement = placement.map_err(|path| PlanError::Mode { path })?;
                     let tar = FinishedTar {
                         path: path.clone(),
                         diff_id: *diff_id,
                         size_bytes: *size_bytes,
+                        placement,
                     };
                     (LayerContents::Tar(tar), *key)
                 }

@@ -1,6 +1,8 @@
 //! From a closure and options to a plan.
 
-use crate::base::{Below, check_store_dir, put_on, put_over, without_base};
+use crate::base::{
+    Below, check_store_dir, put_on, put_over, put_tars_over, tree_below, without_base,
+};
 use crate::nix_database::database_layer;
 use crate::{
     BaseDatabase, BaseError, BaseImage, LayerFormatRecord, LayerReasonRecord, LinkedContent,
@@ -192,7 +194,7 @@ pub fn plan_image(
         };
         plan.layers.insert(place, layer);
     }
-    for tar in options.layer_tars {
+    for tar in over_layers(options.layer_tars, &plan, base_layers)? {
         let layer = plan.tar_layer(tar);
         plan.layers.push(layer);
     }
@@ -305,6 +307,21 @@ fn over_base(
     };
     (options.root_files, options.contents) = put_over(files, contents, below)?;
     Ok(())
+}
+
+/// Puts finished tars over the layers that a plan has: those of a base, `base_layers` of them, and the root files.
+fn over_layers(
+    tars: Vec<FinishedTar>,
+    plan: &Plan,
+    base_layers: usize,
+) -> Result<Vec<FinishedTar>, BaseError> {
+    let is_root = |layer: &PlannedLayer| matches!(layer, PlannedLayer::Root { .. });
+    let is_alone = tars.len() < 2 && plan.base.is_none() && !plan.layers.iter().any(is_root);
+    if tars.is_empty() || is_alone {
+        return Ok(tars);
+    }
+    let tree = tree_below(plan, base_layers)?.ok_or(BaseError::UnknownTree)?;
+    put_tars_over(tars, tree, &plan.store_dir().unwrap_or_default())
 }
 
 /// Checks that a layer is left for the store paths and one for the root files beside those of the base.

@@ -1,12 +1,16 @@
-//! Tars that exist already: streamed as they are, and checked.
+//! Tars that exist already: streamed as they are, or with entries in other places, and checked.
 
 use crate::error::WriteLayerError;
 use crate::header::{Entry, EntryKind};
+use crate::placed_tar::PlacedTar;
 use crate::spec::{FinishedTar, LayerContents, LayerSpec, StoreRoot, tar_title};
 use crate::tar_writer::TarSink;
 use nixply_oci::DiffId;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+
+/// How much is read at once of a tar whose entries are looked at. Chosen, not measured: far above the cost of a call.
+const PLACED_BUFFER_BYTES: usize = 128 << 10;
 
 /// Streams a tar to a sink. Whoever hashes its bytes anyway compares the hash ([`check_diff_id`]).
 pub(crate) fn write_finished_tar<S: TarSink>(
@@ -24,16 +28,22 @@ pub(crate) fn write_finished_tar<S: TarSink>(
         _ => read_error(source),
     })?;
     let found_bytes = file.metadata().map_err(read_error)?.len();
-    if found_bytes != tar.size_bytes {
+    let is_placed = !tar.placement.is_empty();
+    if found_bytes != tar.size_bytes && !is_placed {
         return Err(WriteLayerError::TarContent {
             path,
             expected: format!("{} bytes", tar.size_bytes),
             found: format!("{found_bytes} bytes"),
         });
     }
-    let mut reader = uncompressed(&mut file).map_err(read_error)?;
+    let mut reader = if is_placed {
+        let buffered = BufReader::with_capacity(PLACED_BUFFER_BYTES, &mut file);
+        Contents::Placed(PlacedTar::new(buffered, &tar.placement))
+    } else {
+        uncompressed(&mut file).map_err(read_error)?
+    };
     let whole_bytes = match reader {
-        Contents::Plain(_) => tar.size_bytes,
+        Contents::Plain(_) | Contents::Placed(_) => tar.size_bytes,
         // Nobody knows; it goes on to the end.
         Contents::Compressed(_) => u64::MAX >> 1,
     };
@@ -72,8 +82,8 @@ pub(crate) fn write_finished_tar<S: TarSink>(
             break;
         }
     }
-    let is_plain = matches!(reader, Contents::Plain(_));
-    if is_plain && total_bytes != tar.size_bytes {
+    let is_of_known_size = !matches!(reader, Contents::Compressed(_));
+    if is_of_known_size && total_bytes != tar.size_bytes {
         return Err(WriteLayerError::TarContent {
             path,
             expected: format!("{} bytes", tar.size_bytes),
@@ -89,6 +99,8 @@ enum Contents<'a> {
     Plain(&'a mut File),
     /// What it decompresses to.
     Compressed(Box<dyn Read + 'a>),
+    /// Its tar with entries in other places.
+    Placed(PlacedTar<'a, BufReader<&'a mut File>>),
 }
 
 impl Read for Contents<'_> {
@@ -96,6 +108,7 @@ impl Read for Contents<'_> {
         match self {
             Self::Plain(file) => file.read(into),
             Self::Compressed(reader) => reader.read(into),
+            Self::Placed(reader) => reader.read(into),
         }
     }
 }

@@ -11,13 +11,13 @@ use std::borrow::Cow;
 pub(crate) const BLOCK_BYTES: usize = 512;
 
 /// The longest name or link target that a ustar field holds.
-const NAME_FIELD_BYTES: usize = 100;
+pub(crate) const NAME_FIELD_BYTES: usize = 100;
 
 /// The longest user or group name that PAX leaves to the ustar field (`tarfile`, `create_pax_header`).
 const OWNER_NAME_FIELD_BYTES: usize = 32;
 
 /// The first number that an 8-byte octal field cannot hold: 7 digits and a NUL.
-const SMALL_NUMBER_END: u64 = 1 << 21;
+pub(crate) const SMALL_NUMBER_END: u64 = 1 << 21;
 
 /// The first number that a 12-byte octal field cannot hold: 11 digits and a NUL. As a size, 8 GiB.
 const LARGE_NUMBER_END: u64 = 1 << 33;
@@ -148,34 +148,39 @@ impl<'a> PaxRecords<'a> {
             .iter()
             .any(|(_, value)| std::str::from_utf8(value).is_err())
         {
-            append_record("hdrcharset", b"BINARY", &mut body);
+            append_record(b"hdrcharset", b"BINARY", &mut body);
         }
         for (keyword, value) in &self.values {
-            append_record(keyword, value, &mut body);
+            append_record(keyword.as_bytes(), value, &mut body);
         }
         if let Some(xattr) = &self.xattr {
-            append_record(CAPABILITIES_KEYWORD, xattr, &mut body);
+            append_record(CAPABILITIES_KEYWORD.as_bytes(), xattr, &mut body);
         }
-        let block = UstarBlock {
-            name: b"././@PaxHeader",
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            size: body.len() as u64,
-            mtime: 0,
-            type_flag: b'x',
-            target: b"",
-            uname: b"",
-            gname: b"",
-        };
-        out.extend_from_slice(&block.encode());
-        out.extend_from_slice(&body);
-        out.resize(out.len() + padding_bytes(body.len() as u64), 0);
+        append_pax_entry(&body, out);
     }
 }
 
+/// Appends the entry that carries records for the one that follows.
+pub(crate) fn append_pax_entry(records: &[u8], out: &mut Vec<u8>) {
+    let block = UstarBlock {
+        name: b"././@PaxHeader",
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        size: records.len() as u64,
+        mtime: 0,
+        type_flag: b'x',
+        target: b"",
+        uname: b"",
+        gname: b"",
+    };
+    out.extend_from_slice(&block.encode());
+    out.extend_from_slice(records);
+    out.resize(out.len() + padding_bytes(records.len() as u64), 0);
+}
+
 /// Appends `LENGTH KEYWORD=VALUE\n`, where LENGTH counts the whole record and so itself.
-pub(crate) fn append_record(keyword: &str, value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn append_record(keyword: &[u8], value: &[u8], out: &mut Vec<u8>) {
     let rest_len = 1 + keyword.len() + 1 + value.len() + 1;
     let mut record_len = rest_len;
     loop {
@@ -187,7 +192,7 @@ pub(crate) fn append_record(keyword: &str, value: &[u8], out: &mut Vec<u8>) {
     }
     out.extend_from_slice(record_len.to_string().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(keyword.as_bytes());
+    out.extend_from_slice(keyword);
     out.push(b'=');
     out.extend_from_slice(value);
     out.push(b'\n');
@@ -259,7 +264,7 @@ fn ascii(text: &[u8], field: &mut [u8]) {
 }
 
 /// Fills the field with octal digits, leading zeros included; the NUL behind it is the caller's.
-fn octal(mut value: u64, digits: &mut [u8]) {
+pub(crate) fn octal(mut value: u64, digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + u8::try_from(value & 7).unwrap_or(0);
         value >>= 3;
@@ -323,7 +328,7 @@ mod tests {
         // 7 other bytes: ` path=` and the newline. 99 bytes in all, 101 (never 100), 102.
         for (value_len, record_len) in [(90, "99"), (91, "101"), (92, "102")] {
             let mut record = Vec::new();
-            append_record("path", &vec![b'v'; value_len], &mut record);
+            append_record(b"path", &vec![b'v'; value_len], &mut record);
             assert_eq!(record.len().to_string(), record_len);
             assert!(record.starts_with(format!("{record_len} path=v").as_bytes()));
         }

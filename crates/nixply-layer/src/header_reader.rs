@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 use std::io::{self, Read};
 
 /// PAX records longer than this are refused: no name or link target of a file system is near it.
-const PAX_LIMIT_BYTES: usize = 1 << 20;
+pub(crate) const PAX_LIMIT_BYTES: usize = 1 << 20;
 
 /// A header, read back.
 pub(crate) struct ReadHeader {
@@ -103,7 +103,7 @@ fn header_of(block: &[u8; BLOCK_BYTES], records: Vec<(Vec<u8>, Vec<u8>)>) -> Rea
 }
 
 /// Reads a block whose checksum is right; `None` if it is all zeros or there is none.
-fn read_block(bytes: &mut impl Read) -> io::Result<Option<[u8; BLOCK_BYTES]>> {
+pub(crate) fn read_block(bytes: &mut impl Read) -> io::Result<Option<[u8; BLOCK_BYTES]>> {
     let mut block = [0; BLOCK_BYTES];
     match bytes.read_exact(&mut block) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -122,7 +122,7 @@ fn read_block(bytes: &mut impl Read) -> io::Result<Option<[u8; BLOCK_BYTES]>> {
 }
 
 /// Splits `LENGTH KEYWORD=VALUE\n` records by their lengths.
-fn pax_records(mut body: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(crate) fn pax_records(mut body: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut records = Vec::new();
     while !body.is_empty() {
         let malformed = || invalid("a PAX record without its length, `=` or newline");
@@ -144,13 +144,13 @@ fn pax_records(mut body: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
 }
 
 /// Reads an octal field that ends in a NUL or a space.
-fn octal(field: &[u8]) -> Option<u64> {
+pub(crate) fn octal(field: &[u8]) -> Option<u64> {
     let digits = field.split(|byte| matches!(byte, 0 | b' ')).next()?;
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
 }
 
 /// Reads a number that GNU tar and Go write where octal digits do not suffice: the first bit set, then big-endian.
-fn base_256(field: &[u8]) -> Option<u64> {
+pub(crate) fn base_256(field: &[u8]) -> Option<u64> {
     let (first, rest) = field.split_first()?;
     if first & 0x80 == 0 {
         return None;
@@ -161,7 +161,7 @@ fn base_256(field: &[u8]) -> Option<u64> {
         })
 }
 
-fn until_nul(field: &[u8]) -> &[u8] {
+pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or(field)
 }
 

@@ -38,6 +38,9 @@ mod key;
 mod listing;
 mod made;
 mod nix2container;
+mod placed_header;
+mod placed_tar;
+mod placement;
 mod read_ahead;
 mod root_files;
 mod spec;
@@ -59,6 +62,8 @@ pub use nix2container::{
     Nix2containerOptions, Nix2containerPath, Nix2containerPerm, Nix2containerRewrite,
     Nix2containerTar, read_nix2container_entries,
 };
+pub use placed_tar::{hash_placed, read_placed_entries};
+pub use placement::{PlacedDirectory, TarPlacement, plain_name};
 pub use root_files::check_root_files;
 pub use spec::{
     DockerToolsHeader, EntryPermissions, FileContent, FinishedTar, LayerContents, LayerFormat,

@@ -3,6 +3,7 @@
 use crate::capabilities::FileCapabilities;
 use crate::compression::Compression;
 use crate::nix2container::Nix2containerTar;
+use crate::placement::TarPlacement;
 use nixply_oci::DiffId;
 use nixply_store::{NarHash, StoreDir, StorePath};
 use std::path::{Path, PathBuf};
@@ -45,10 +46,12 @@ pub enum LayerContents {
 pub struct FinishedTar {
     /// The file on this machine; not part of the layer.
     pub path: PathBuf,
-    /// The hash of the tar, which is checked while it streams.
+    /// The hash of the tar as it stands in the layer, which is checked while it streams.
     pub diff_id: DiffId,
-    /// The number of the file's bytes.
+    /// The number of the file's bytes, or of the layer's tar where entries are placed.
     pub size_bytes: u64,
+    /// What is changed in the file's tar.
+    pub placement: TarPlacement,
 }
 
 /// A store path and what it holds.

@@ -155,7 +155,7 @@ pub(crate) fn write_tar<S: TarSink>(
 }
 
 /// What headers of nixply's own format have in common.
-fn nixply_style() -> HeaderStyle {
+pub(crate) fn nixply_style() -> HeaderStyle {
     HeaderStyle {
         absolute: false,
         mtime_secs: MTIME_SECS,

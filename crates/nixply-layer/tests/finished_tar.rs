@@ -5,7 +5,7 @@ mod common;
 
 use common::{SyntheticStore, pool};
 use nixply_layer::{
-    Compression, DifferenceKind, FinishedTar, LayerContents, LayerFormat, LayerSpec,
+    Compression, DifferenceKind, FinishedTar, LayerContents, LayerFormat, LayerSpec, TarPlacement,
     WriteLayerError, compare_layer, read_diff_id, write_layer,
 };
 use nixply_oci::{DiffId, MediaType};
@@ -24,6 +24,7 @@ fn store_with(tar: &[u8], compression: Compression) -> (SyntheticStore, LayerSpe
         path: NAME.into(),
         diff_id: DiffId::of(tar),
         size_bytes: tar.len() as u64,
+        placement: TarPlacement::default(),
     });
     let spec = LayerSpec {
         contents,

@@ -9,7 +9,7 @@ use common::{
 };
 use nixply_layer::{
     Compression, DockerToolsHeader, FileContent, FinishedTar, LayerContents, LayerFormat,
-    LayerSpec, RootFileKind,
+    LayerSpec, RootFileKind, TarPlacement,
 };
 use nixply_oci::{DiffId, LayerKey};
 use nixply_store::{NarHash, StoreDir};
@@ -43,6 +43,7 @@ fn spec_of(name: &str) -> LayerSpec {
                 path: "/anywhere".into(),
                 diff_id: DiffId::of(b"tar"),
                 size_bytes: 3,
+                placement: TarPlacement::default(),
             }),
             ..root_spec(Vec::new())
         },

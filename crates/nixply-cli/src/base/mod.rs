@@ -270,6 +270,12 @@ pub(crate) fn planning_error(error: &BaseError) -> CliError {
         BaseError::UnknownDirectory { .. } => {
             Some("the lock is of an earlier version: make it again with `nixply base lock`")
         }
+        BaseError::TarLink { .. } => Some(
+            "let the script put it elsewhere, or a link of its own in the place of that of the base",
+        ),
+        BaseError::TarSamePlace { .. } => {
+            Some("let the script put both into the directory that the link leads to")
+        }
         BaseError::Database => Some("ask for one with `nix_database`"),
         BaseError::UnknownPath { .. } => {
             Some("let the closure hold the base's store paths, too, or do without `nix_database`")

@@ -1,6 +1,7 @@
 //! Why an image cannot be built on a base.
 
 use nixply_oci::{DiffId, Digest, MediaType, Platform};
+use std::path::PathBuf;
 
 /// Why an image cannot be built on a base.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +151,44 @@ pub enum BaseError {
     )]
     SameContent {
         /// One of them, in the store.
+        first: String,
+        /// The other.
+        second: String,
+        /// Where both would be.
+        place: String,
+    },
+    /// A layer tar cannot be read.
+    #[error("the layer tar `{}` cannot be laid over the base image", .path.display())]
+    Tar {
+        /// The tar.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The way to a directory of a layer tar goes through links that lead nowhere it could be put.
+    #[error(
+        "`{path}` of the layer tar `{}` cannot stand there: `{link}` of the base image is a symbolic link {problem}",
+        .tar.display()
+    )]
+    TarLink {
+        /// The tar.
+        tar: PathBuf,
+        /// The directory.
+        path: String,
+        /// The link in the base.
+        link: String,
+        /// Why it cannot be followed.
+        problem: LinkProblem,
+    },
+    /// Two entries of a layer tar come to stand at one place once links are followed.
+    #[error(
+        "`{first}` and `{second}` of the layer tar `{}` are both `{place}`, since the base image has symbolic links",
+        .tar.display()
+    )]
+    TarSamePlace {
+        /// The tar.
+        tar: PathBuf,
+        /// One of them.
         first: String,
         /// The other.
         second: String,

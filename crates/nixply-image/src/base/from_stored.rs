@@ -3,7 +3,7 @@
 use super::{BaseDatabase, BaseError, BaseImage, BaseTree, PlannedBaseLayer};
 use crate::nix_database::database_file;
 use crate::{HeldPath, ImageContents, LayerHolds, PlannedLayer};
-use nixply_layer::{Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec};
+use nixply_layer::{Compression, FinishedTar, LayerContents, LayerFormat, LayerSpec, TarPlacement};
 use nixply_oci::{
     Descriptor, DiffId, Digest, History, LayerKey, LayerPlace, MediaType, StoredImage,
 };
@@ -130,6 +130,7 @@ pub(crate) fn tar_key(diff_id: DiffId, compression: Compression) -> LayerKey {
         path: PathBuf::new(),
         diff_id,
         size_bytes: 0,
+        placement: TarPlacement::default(),
     };
     LayerSpec {
         contents: LayerContents::Tar(tar),

@@ -28,6 +28,7 @@ mod over;
 mod over_contents;
 mod plan_tree;
 mod record;
+mod tars;
 mod tree;
 mod tree_reader;
 
@@ -39,7 +40,9 @@ pub(crate) use in_plan::{check_layers, put_on};
 pub use layer::BaseLayer;
 pub use lock::{BaseLock, LOCK_SCHEMA};
 pub(crate) use over::{Below, check_store_dir, put_over};
+pub(crate) use plan_tree::tree_below;
 pub use record::{BaseRecord, PlannedBaseLayer};
+pub(crate) use tars::put_tars_over;
 pub use tree::{BaseTree, DirectoryOwner};
 pub use tree_reader::TreeReader;
 

@@ -2,12 +2,12 @@
 
 use super::{BaseError, BaseTree, TreeReader};
 use crate::linking::StoreView;
-use crate::{LinkedContent, Plan, PlannedLayer, RootFileSpec};
+use crate::{LinkedContent, Plan, PlanError, PlannedLayer, RootFileSpec};
 use nixply_layer::{
     Nix2containerPath, RootFile, RootFileKind, StoreRoot, StoredEntry, StoredEntryKind,
-    read_entries, read_nix2container_entries,
+    TarPlacement, read_nix2container_entries, read_placed_entries,
 };
-use nixply_oci::{DiffId, Digest, MediaType};
+use nixply_oci::{DiffId, Digest};
 use std::fs::File;
 use std::path::Path;
 
@@ -29,6 +29,30 @@ pub(super) fn tree_of(
     };
     let mut layers = LayerReader { reader, store };
     for (layer_idx, layer) in plan.layers.iter().enumerate() {
+        if !layers.read(layer_idx, layer)? {
+            return Ok(None);
+        }
+        layers.reader.end_layer();
+    }
+    Ok(Some(layers.reader.finish()))
+}
+
+/// The tree of the base of a plan and of the plan's own layers so far, `base_layers` being the first of these; none where
+/// nobody has looked into the base.
+pub(crate) fn tree_below(plan: &Plan, base_layers: usize) -> Result<Option<BaseTree>, BaseError> {
+    let store_dir = plan.store_dir().unwrap_or_default();
+    let reader = match &plan.base {
+        Some(base) => match &base.tree {
+            Some(tree) => TreeReader::above(tree, store_dir),
+            None => return Ok(None),
+        },
+        None => TreeReader::new(store_dir),
+    };
+    let mut layers = LayerReader {
+        reader,
+        store: None,
+    };
+    for (layer_idx, layer) in plan.layers.iter().enumerate().skip(base_layers) {
         if !layers.read(layer_idx, layer)? {
             return Ok(None);
         }
@@ -60,11 +84,19 @@ impl LayerReader<'_> {
                     self.read_content(content);
                 }
             }
-            PlannedLayer::Tar { diff_id, path, .. } => {
+            PlannedLayer::Tar {
+                diff_id,
+                path,
+                placed,
+                ..
+            } => {
                 let Some(store) = self.store else {
                     return Ok(false);
                 };
-                self.read_tar(layer_idx, &store.locate_file(path), *diff_id)?;
+                let placement = (placed.to_layer())
+                    .map_err(|path| BaseError::Plan(Box::new(PlanError::Mode { path })))?;
+                let path = store.locate_file(path);
+                self.read_tar(layer_idx, &path, &placement, *diff_id)?;
             }
             PlannedLayer::Nix2container { paths, .. } => {
                 let Some(store) = self.store else {
@@ -135,15 +167,14 @@ impl LayerReader<'_> {
         &mut self,
         layer_idx: usize,
         path: &Path,
+        placement: &TarPlacement,
         expected: DiffId,
     ) -> Result<(), BaseError> {
         let failed = |source| BaseError::LookInto { layer_idx, source };
-        let mut tar = File::open(path).map_err(|error| failed(error.into()))?;
+        let tar = File::open(path).map_err(|error| failed(error.into()))?;
         let reader = &mut self.reader;
-        let found = read_entries(&mut tar, &MediaType::OciLayerTar, &mut |entry| {
-            reader.add(entry);
-        })
-        .map_err(|error| failed(error.into()))?;
+        let found = read_placed_entries(tar, placement, &mut |entry| reader.add(entry))
+            .map_err(|error| failed(error.into()))?;
         if found == expected {
             return Ok(());
         }

@@ -85,7 +85,7 @@ fn append_records(name: &[u8], records: &mut [(&str, Vec<u8>)], out: &mut Vec<u8
     records.sort();
     let mut body = Vec::new();
     for (keyword, value) in records.iter() {
-        append_record(keyword, value, &mut body);
+        append_record(keyword.as_bytes(), value, &mut body);
     }
     let at = name.iter().rposition(|&byte| byte == b'/');
     let (directory, file) = name.split_at(at.map_or(0, |at| at + 1));
