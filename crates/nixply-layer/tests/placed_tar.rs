@@ -9,6 +9,7 @@ use nixply_layer::{
     hash_placed, write_layer,
 };
 use nixply_oci::DiffId;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read as _};
 use tar::EntryType;
@@ -133,14 +134,14 @@ fn list(tar: &[u8]) -> Vec<String> {
             let mut found = records.filter_map(|record| number(record.unwrap()));
             gid = found.next().unwrap_or(gid);
         }
-        line.push_str(&format!(" {mode:o} {uid}:{gid}"));
+        write!(line, " {mode:o} {uid}:{gid}").unwrap();
         if let Some(target) = entry.link_name_bytes() {
-            line.push_str(&format!(" -> {}", String::from_utf8_lossy(&target)));
+            write!(line, " -> {}", String::from_utf8_lossy(&target)).unwrap();
         }
         let mut content = String::new();
         entry.read_to_string(&mut content).unwrap();
         if !content.is_empty() {
-            line.push_str(&format!(": {content}"));
+            write!(line, ": {content}").unwrap();
         }
         line
     });

@@ -203,6 +203,14 @@ fn on_saved(world: &World, spec: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Debian's tree as Docker saves it, made where no step has made it yet.
+pub(super) fn debian_archive(world: &World) -> Result<PathBuf> {
+    if !saved(world).exists() {
+        debian_base(world)?;
+    }
+    Ok(saved(world))
+}
+
 /// Where Docker saves the base.
 fn saved(world: &World) -> PathBuf {
     world.scratch.dir().join("debian-saved.tar")

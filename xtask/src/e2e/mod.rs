@@ -21,6 +21,7 @@ mod package;
 mod registry;
 mod repeat;
 mod root_files;
+mod scripts;
 mod store;
 mod templates;
 
@@ -221,6 +222,11 @@ const STEPS: &[Step] = &[
         "scripts set owners, modes and setuid bits and touch no store layer",
         &[Need::Root, Need::Docker, Need::Tool(FAKEROOT)],
         docker_tools::scripts,
+    ),
+    (
+        "scripts over a Debian base leave its links and directories as they are",
+        &[Need::Root, Need::Docker, Need::Tool(FAKEROOT)],
+        scripts::over_debian,
     ),
     (
         "dockerTools' arguments do in a container what they say",

@@ -175,6 +175,7 @@ fn a_finished_tar_that_cannot_stand_on_the_base_is_refused_by_name() {
     let base = json!({
         "schema": "nixply.image/1",
         "files": [
+            {"path": "usr/bin", "type": "directory"},
             {"path": "bin", "type": "symlink", "target": "usr/bin"},
             {"path": "loop", "type": "symlink", "target": "loop"},
         ],
