@@ -68,6 +68,18 @@ let
     else if builtins.isString args.platform then platforms.ofText args.platform
     else args.platform;
 
+  # Whether the layers of a base are in a registry only, as far as evaluation tells: of a lock, of an image on one, of a name.
+  # What a derivation makes is known when it is built; nixply refuses it then.
+  isInRegistry = base:
+    if builtins.isString base then builtins.substring 0 9 base == "docker://"
+    else if builtins.isPath base then builtins.match ".*[.]json" (toString base) != null && isInRegistry (ofFile base)
+    else if !builtins.isAttrs base then false
+    else if base ? baseInRegistry then base.baseInRegistry
+    else if base ? schema then builtins.substring 0 12 base.schema == "nixply.base/" || builtins.any isFetched base.layers or [ ]
+    else base ? path && isInRegistry base.path;
+  isFetched = layer: layer.kind or "" == "base" && layer.source ? registry;
+  ofFile = file: builtins.fromJSON (builtins.readFile file);
+
   configOf = args:
     args.config // (if args.labels == { } then { } else { Labels = args.config.Labels or { } // args.labels; });
 in
@@ -111,6 +123,12 @@ in
       # A name's first part is a host if it looks like one, as everywhere among container tools.
       hasHost = builtins.match "(localhost|[^/]*[.:][^/]*)/.*" imageName != null;
 
+      # What holds the layers needs them, and a builder has no network: they have to be in the store.
+      withLayers = attribute: value:
+        if isInRegistry (given.fromImage or null) then throw
+          "${function}: `${attribute}` of the image `${imageName}` would hold the layers of its base, which are in a registry; take the base from `nixply.lib.pullImage`, or use `push` and `load`, which need no download while building"
+        else value;
+
       program = name: command: defaultArguments: derivations.mkProgram {
         name = "${name}-${baseName}";
         inherit command defaultArguments;
@@ -120,8 +138,9 @@ in
       load = options: program "load" ([ "load" "${plan}" "--compression" "none" "--tag" imageTag ] ++ options) [ ];
       attributes = {
         inherit plan imageName imageTag;
-        archive = derivations.mkArchive { name = "${baseName}.tar"; inherit plan; tag = imageTag; };
-        ociLayout = derivations.mkOciLayout { name = "${baseName}-oci-layout"; inherit plan; tag = imageTag; };
+        archive = withLayers "archive" (derivations.mkArchive { name = "${baseName}.tar"; inherit plan; tag = imageTag; });
+        ociLayout = withLayers "ociLayout" (derivations.mkOciLayout { name = "${baseName}-oci-layout"; inherit plan; tag = imageTag; });
+        baseInRegistry = isInRegistry (given.fromImage or null);
         manifest = derivations.mkManifest { name = "${baseName}-manifest.json"; inherit plan; };
         push = program "push" [ "push" "${plan}" ] (if hasHost then [ reference ] else [ ]);
         load = load [ ];

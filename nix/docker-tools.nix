@@ -146,7 +146,8 @@ let
     finish args (common args image // { stream = streamOf args image; })
       (derivations.mkArchive {
         name = "${baseNameOf args.name}.tar${extensions.${args.compressor}}";
-        inherit (image) plan;
+        # Where there can be no archive, it says why.
+        plan = builtins.seq image.archive image.plan;
         tag = image.imageTag;
         format = "docker-archive";
         compressor = compressors.${args.compressor};

@@ -291,10 +291,9 @@ pub(super) fn pull_image(world: &World) -> Result<()> {
             .command(["base", "lock", &reference, "-o"])
             .arg(&lock),
     )?;
-    let on_lock = image_on(
-        world,
-        &format!("nixply.lib.base {{ lock = {}; }}", lock.display()),
-    )?;
+    let lock_base = format!("nixply.lib.base {{ lock = {}; }}", lock.display());
+    let on_lock = image_on(world, &lock_base)?;
+    no_layers_of(world, &lock_base, &lock)?;
     let documented = documented(world, &lock)?;
     let plan: Value = serde_json::from_slice(&fs::read(&documented)?)?;
     ensure!(
@@ -314,6 +313,44 @@ pub(super) fn pull_image(world: &World) -> Result<()> {
         on_archive.uploaded_layers > 0,
         "the archive's layers went nowhere: {on_archive:?}"
     );
+    Ok(())
+}
+
+/// What would have to hold the layers of a base that is in a registry is refused, by evaluation where that can know it.
+fn no_layers_of(world: &World, lock_base: &str, lock: &Path) -> Result<()> {
+    let half = &world.nix_half;
+    let on = |base: &str| {
+        format!(
+            "(nixply.lib.buildImage {{ name = \"on-base\"; fromImage = {base}; root = {{ }}; }})"
+        )
+    };
+    let on_lock = on(lock_base);
+    let layered = format!(
+        "(dockerTools.buildLayeredImage {{ name = \"on-base\"; fromImage = {lock_base}; }})"
+    );
+    for refused in [
+        format!("{on_lock}.archive"),
+        format!("{on_lock}.ociLayout"),
+        format!("{}.archive", on(&lock.display().to_string())),
+        format!("{}.archive", on(&on_lock)),
+        format!("{}.archive", on("\"docker://example.org/base:v1\"")),
+        layered.clone(),
+    ] {
+        let said = half.refused(&refused)?;
+        ensure!(
+            said.contains("would hold the layers of its base, which are in a registry"),
+            "{refused}: {said}"
+        );
+    }
+    // What a derivation holds is known to the builder alone.
+    let unknown = format!("\"${{{}}}\"", lock.display());
+    let said = half.refused(&format!("{}.archive", on(&unknown)))?;
+    ensure!(
+        said.contains("the layers of the base image are in a registry"),
+        "{said}"
+    );
+    half.build(&format!("{layered}.push"))?;
+    half.build(&format!("{on_lock}.manifest"))?;
     Ok(())
 }
 

@@ -178,3 +178,52 @@ fn mistakes_are_told() {
     }
     insta::assert_snapshot!(text);
 }
+
+/// A lock of `base.json`, whose layers are in a registry that nobody can reach.
+fn unreachable_lock(sandbox: &Sandbox) {
+    let export = ["export", "base.json", "-o", "base", "--format", "oci-dir"];
+    sandbox.stdout(&export);
+    let blob = |digest: &Value| {
+        let digest = digest.as_str().unwrap().replace(':', "/");
+        fs::read_to_string(sandbox.path("base/blobs").join(digest)).unwrap()
+    };
+    let index = fs::read(sandbox.path("base/index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let digest = &index["manifests"][0]["digest"];
+    let manifest = blob(digest);
+    let document: Value = serde_json::from_str(&manifest).unwrap();
+    let lock = json!({
+        "schema": "nixply.base/1",
+        "reference": format!("registry.invalid/base@{}", digest.as_str().unwrap()),
+        "platform": {"os": "linux", "architecture": "amd64"},
+        "config": blob(&document["config"]["digest"]),
+        "manifest": manifest,
+        "links": {"bin": "usr/bin"},
+        "usual_directories": {"": "usr", "usr": "bin"},
+    });
+    sandbox.write("base.lock.json", &lock.to_string());
+}
+
+#[test]
+fn what_would_have_to_be_fetched_is_refused_at_once_and_a_manifest_needs_no_base_layer() {
+    let sandbox = crate::base::sandbox();
+    unreachable_lock(&sandbox);
+    let files = json!([{"path": "/etc/x", "type": "file", "content": "x"}]);
+    let image = json!({"schema": "nixply.image/1", "base": "base.lock.json", "files": files});
+    sandbox.write("image.json", &image.to_string());
+    sandbox.stdout(&["plan", "image.json", "--json", "-o", "plan.json"]);
+    let plan = sandbox.path("plan.json");
+    let manifest = built(&sandbox, &json!({"output": "manifest", "plan": plan}));
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let layers = manifest["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 2, "{manifest}");
+    let shown = ["archive", "oci-layout"].map(|output| {
+        let request = json!({"output": output, "plan": plan});
+        let output = build(&sandbox, &request);
+        sandbox.shown(&["build"], &output)
+    });
+    let reference = fs::read_to_string(sandbox.path("base.lock.json")).unwrap();
+    let reference: Value = serde_json::from_str(&reference).unwrap();
+    let digest = reference["reference"].as_str().unwrap();
+    insta::assert_snapshot!(shown.concat().replace(digest, "[BASE]"));
+}

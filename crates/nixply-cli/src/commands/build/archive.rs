@@ -1,6 +1,6 @@
 //! The image as one tar, compressed as a whole where that is wanted.
 
-use super::{Derivation, PlanRequest, image, progress};
+use super::{Derivation, PlanRequest, check_in_reach, image, progress};
 use crate::commands::export::{names, write_options};
 use crate::environment;
 use crate::error::{CliError, ExitStatus};
@@ -37,6 +37,7 @@ enum Format {
 
 pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliError> {
     let mut plan = request.of_plan.read()?;
+    check_in_reach(&plan)?;
     if let Format::DockerArchive = request.format {
         // The form wants layers uncompressed; the config, and so Docker's image ID, is the same.
         plan = plan

@@ -21,7 +21,8 @@ use crate::input::read_file;
 use crate::options::{StoreOptions, WorkOptions};
 use crate::progress::{Progress, Show};
 use crate::registries::RegistryOptions;
-use nixply_image::{Plan, PlannedImage};
+use nixply_image::{Plan, PlannedImage, PlannedLayer};
+use nixply_oci::LayerPlace;
 use nixply_store::{Closure, read_attrs_graphs};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -162,6 +163,25 @@ impl PlanRequest {
         })?;
         plan.tag = plan.tag.or_else(|| self.tag.clone());
         Ok(plan)
+    }
+}
+
+/// Refuses an image whose base layers would have to be fetched: a builder has no network as a rule, and no credentials.
+fn check_in_reach(plan: &Plan) -> Result<(), CliError> {
+    let fetched = plan.layers.iter().find_map(|layer| match layer {
+        PlannedLayer::Base(base) => match &base.source {
+            LayerPlace::Registry { registry } => Some(registry),
+            LayerPlace::Disk { .. } => None,
+        },
+        _ => None,
+    });
+    match fetched {
+        None => Ok(()),
+        Some(reference) => Err(CliError::new(
+            ExitStatus::Input,
+            format!("the layers of the base image are in a registry, and a derivation fetches none: {reference}"),
+        )
+        .hint("take the base from `nixply.lib.pullImage`; to push and load the image, it can stay in the registry")),
     }
 }
 
