@@ -4,8 +4,8 @@
 //! whoever owns the database, which a layer above would take back. A plan names the owner and who refers to whom; the rest
 //! stands in its other layers, and the file is made from that whenever it is needed.
 
-use crate::PlannedPath;
 use crate::plan::{Plan, PlanError, PlannedLayer};
+use crate::{BaseError, BaseTree, PlannedPath};
 use nixply_database::{DatabaseError, RegisteredPath, SCHEMA, write_database};
 use nixply_layer::{FileContent, LayerContents, RootFile, RootFileKind, check_root_files};
 use nixply_store::{Closure, NarHash, StoreDir, StorePath, StorePathError};
@@ -46,6 +46,9 @@ impl NixDatabaseSpec {
     }
 }
 
+/// The database's file.
+pub(crate) const DATABASE_NAME: &str = "db.sqlite";
+
 /// What a plan says of the database beside the paths of its layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedDatabase {
@@ -58,6 +61,10 @@ pub struct PlannedDatabase {
     /// Paths of the image that stand in none of the plan's own layers: the base image has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub base_paths: Vec<PlannedPath>,
+    /// Files that SQLite had beside the base's database, by their names: they are emptied, since they would be taken for
+    /// changes that are not in the new one yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub emptied: Vec<String>,
 }
 
 /// Why a plan's database cannot be made.
@@ -117,6 +124,7 @@ pub(crate) fn database_layer(
         owner,
         references: references.collect(),
         base_paths: base_paths.collect(),
+        emptied: logs_of_base(plan),
     };
     let contents = database_contents(plan, &database)?;
     Ok(PlannedLayer::Database {
@@ -148,6 +156,9 @@ pub(crate) fn database_contents(
     let file = |bytes: Vec<u8>| RootFileKind::File(FileContent::Inline(bytes));
     add(database_file(&store_dir), file(bytes));
     add(format!("{state_dir}/db/schema"), file(SCHEMA.into()));
+    for name in &database.emptied {
+        add(format!("{state_dir}/db/{name}"), file(Vec::new()));
+    }
     for root in &plan.roots {
         let name = root.rsplit('/').next().unwrap_or(root);
         add(
@@ -196,9 +207,36 @@ fn state_dir(store_dir: &StoreDir) -> String {
         .to_owned()
 }
 
+/// The directory that the database is in, as a name.
+pub(crate) fn database_dir(store_dir: &StoreDir) -> String {
+    format!("{}/db", state_dir(store_dir))
+}
+
 /// Where the database is, as a name.
 pub(crate) fn database_file(store_dir: &StoreDir) -> String {
-    format!("{}/db/db.sqlite", state_dir(store_dir))
+    format!("{}/{DATABASE_NAME}", database_dir(store_dir))
+}
+
+/// The files beside the base's database that SQLite reads changes from: its write-ahead log, and its rollback journal.
+fn logs_of_base(plan: &Plan) -> Vec<String> {
+    let tree = plan.base.as_ref().and_then(|base| base.tree.as_ref());
+    let files = tree.map_or(&[][..], |tree| &tree.nix_database);
+    let is_log = |name: &&String| name.ends_with("-wal") || name.ends_with("-journal");
+    files.iter().filter(is_log).cloned().collect()
+}
+
+/// Checks that no link of a base stands where a directory of the database's layer is to be.
+pub(crate) fn check_database_dirs(tree: &BaseTree, store_dir: &StoreDir) -> Result<(), BaseError> {
+    let directories = directories(store_dir, NixOwner::default());
+    match directories
+        .iter()
+        .find(|dir| tree.links.contains_key(&dir.path))
+    {
+        Some(link) => Err(BaseError::DatabaseLink {
+            path: format!("/{}", link.path),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// What Nix writes into. Root's own Nix makes the rest by itself, and so does the owner of `/nix/var`.

@@ -3,7 +3,7 @@
 use crate::base::{
     Below, check_store_dir, put_on, put_over, put_tars_over, tree_below, without_base,
 };
-use crate::nix_database::database_layer;
+use crate::nix_database::{check_database_dirs, database_layer};
 use crate::{
     BaseDatabase, BaseError, BaseImage, LayerFormatRecord, LayerReasonRecord, LinkedContent,
     NixOwner, OnCollision, PackerRecord, Plan, PlanError, PlannedLayer, PlannedPath,
@@ -297,6 +297,9 @@ fn over_base(
     let store_dir = closure.map_or_else(StoreDir::default, |closure| closure.store_dir().clone());
     if closure.is_some() {
         check_store_dir(tree, &store_dir)?;
+    }
+    if options.nix_database.is_some() {
+        check_database_dirs(tree, &store_dir)?;
     }
     let files = std::mem::take(&mut options.root_files);
     let contents = std::mem::take(&mut options.contents);

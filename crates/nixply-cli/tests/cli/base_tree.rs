@@ -248,6 +248,43 @@ fn a_database_in_a_finished_layer_is_seen() {
         "the base image has a database of its store paths, which does not tell those of this image";
     assert!(said.contains(problem), "{said}");
     assert_eq!(says("database.json"), "");
+
+    // What a Nix had not written into the base's database yet must not be written into the new one.
+    let log = "nix/var/nix/db/db.sqlite-wal";
+    write_tar(&sandbox, "log.tar", &[log, "nix/var/nix/db/db.sqlite"]);
+    write_plan_with_tars(&sandbox, "base-plan.json", &["log.tar"]);
+    let over = |base: &str| {
+        let planned = ["plan", "database.json", "--json", "--base", base];
+        let made = json_of(&sandbox, &planned);
+        made["layers"].as_array().unwrap().last().unwrap().clone()
+    };
+    assert_eq!(over("base.tar").get("emptied"), None);
+    assert_eq!(over("base-plan.json")["emptied"], json!(["db.sqlite-wal"]));
+    sandbox.stdout(
+        &[
+            &[
+                "export",
+                "database.json",
+                "--base",
+                "base-plan.json",
+                "-o",
+                "image.tar",
+            ][..],
+            &STORE,
+        ]
+        .concat(),
+    );
+    write_tar(&sandbox, "link.tar", &["nix/var -> /data", "data/x"]);
+    write_plan_with_tars(&sandbox, "base-plan.json", &["link.tar"]);
+    let (code, stderr) = failure(
+        &sandbox,
+        &["plan", "database.json", "--base", "base-plan.json"],
+    );
+    assert_eq!(code, 3);
+    assert!(
+        stderr.contains("`/nix/var` is a symbolic link in the base image"),
+        "{stderr}"
+    );
 }
 
 #[test]

@@ -216,6 +216,12 @@ pub enum BaseError {
     /// What a link of a content leads to cannot be read.
     #[error(transparent)]
     Content(#[from] crate::LinkError),
+    /// A directory of Nix's database is a symbolic link in the base.
+    #[error("`{path}` is a symbolic link in the base image, and Nix's database would replace it")]
+    DatabaseLink {
+        /// The link.
+        path: String,
+    },
     /// The store directory, or a directory above it, is a symbolic link in the base.
     #[error("`{path}` is a symbolic link in the base image, and the store would replace it")]
     StoreLink {

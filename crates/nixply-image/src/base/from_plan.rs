@@ -36,7 +36,10 @@ impl BaseImage {
         let database = if has_database {
             BaseDatabase::LeftOut
         } else {
-            BaseDatabase::in_layers(tree.as_ref().is_some_and(|tree| tree.nix_database))
+            BaseDatabase::in_layers(
+                tree.as_ref()
+                    .is_some_and(|tree| !tree.nix_database.is_empty()),
+            )
         };
         Ok(Self {
             name: None,

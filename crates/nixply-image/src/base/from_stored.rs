@@ -32,7 +32,7 @@ impl BaseImage {
         }
         let told = ImageContents::of_stored(image);
         let database = match &tree {
-            Some(tree) => tree.nix_database,
+            Some(tree) => !tree.nix_database.is_empty(),
             None => tells_database(&told),
         };
         let mut layers = Vec::with_capacity(descriptors.len());

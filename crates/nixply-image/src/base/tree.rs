@@ -19,9 +19,9 @@ pub struct BaseTree {
     /// The store paths, as absolute paths, each with the layer that it is in, from the bottom, from 0.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub store_paths: BTreeMap<String, usize>,
-    /// Whether Nix's database of the store paths is there.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub nix_database: bool,
+    /// The files of Nix's database of the store paths, `db.sqlite` and those that SQLite has beside it; by their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nix_database: Vec<String>,
 }
 
 /// A directory's mode and owner.

@@ -7,7 +7,7 @@
 use super::directory_names::join;
 use super::follow::follow;
 use super::{BaseTree, DirectoryNames, DirectoryOwner};
-use crate::nix_database::database_file;
+use crate::nix_database::{DATABASE_NAME, database_dir};
 use nixply_layer::{StoredEntry, StoredEntryKind};
 use nixply_store::{StoreDir, StorePath};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,8 +86,9 @@ impl TreeReader {
                 .nodes
                 .insert(path.clone(), Node::Link(target.clone()));
         }
-        if below.nix_database {
-            reader.put(database_file(&reader.store_dir), Node::Other);
+        let database_dir = database_dir(&reader.store_dir);
+        for name in &below.nix_database {
+            reader.put(join(&database_dir, name), Node::Other);
         }
         reader
     }
@@ -183,7 +184,7 @@ impl TreeReader {
     #[must_use]
     pub fn finish(self) -> BaseTree {
         let mut tree = BaseTree {
-            nix_database: self.nodes.contains_key(&database_file(&self.store_dir)),
+            nix_database: self.database_files(),
             ..BaseTree::default()
         };
         let mut usual = Vec::new();
@@ -212,6 +213,20 @@ impl TreeReader {
             .map(|(path, layer_idx)| (format!("/{path}"), layer_idx))
             .collect();
         tree
+    }
+
+    /// The files of Nix's database, where it is there.
+    fn database_files(&self) -> Vec<String> {
+        let database = join(&database_dir(&self.store_dir), DATABASE_NAME);
+        if !self.nodes.contains_key(&database) {
+            return Vec::new();
+        }
+        let beside = self.nodes.range(database.clone()..);
+        let files = beside.map_while(|(path, _)| path.strip_prefix(&database));
+        files
+            .filter(|rest| rest.is_empty() || rest.starts_with('-'))
+            .map(|rest| format!("{DATABASE_NAME}{rest}"))
+            .collect()
     }
 
     /// Of the directories in store paths, tells the one that a link leads to.
@@ -462,8 +477,19 @@ mod tests {
     #[test]
     fn the_database_of_the_store_paths_is_seen() {
         let database = "nix/var/nix/db/db.sqlite";
-        assert!(tree_of(&[&[database]]).nix_database);
-        assert!(!tree_of(&[&[database], &["nix/var/nix/.wh.db"]]).nix_database);
+        assert_eq!(tree_of(&[&[database]]).nix_database, ["db.sqlite"]);
+        assert!(
+            tree_of(&[&[database], &["nix/var/nix/.wh.db"]])
+                .nix_database
+                .is_empty()
+        );
+        let [log, other] = [
+            "nix/var/nix/db/db.sqlite-wal",
+            "nix/var/nix/db/db.sqlite.old",
+        ];
+        let files = tree_of(&[&[database, log, other]]).nix_database;
+        assert_eq!(files, ["db.sqlite", "db.sqlite-wal"]);
+        assert!(tree_of(&[&[log]]).nix_database.is_empty());
     }
 
     #[test]
@@ -473,6 +499,7 @@ mod tests {
             "usr/bin/",
             "bin -> usr/bin",
             "nix/var/nix/db/db.sqlite",
+            "nix/var/nix/db/db.sqlite-wal",
         ]]);
         let above = TreeReader::above(&below, StoreDir::default());
         assert_eq!(above.finish(), below);
