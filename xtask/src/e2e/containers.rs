@@ -1,11 +1,12 @@
 //! Images in real container tools.
 
 use super::World;
-use crate::command::{command, stdout, text};
+use crate::command::{self, command, stdout, text};
 use crate::oci;
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The formats that are one file. Docker before 25 reads no archive that is only an OCI layout: ours is both at once.
@@ -69,6 +70,63 @@ pub(super) fn podman_load(world: &World) -> Result<()> {
         let archive = export(world, format, &name)?;
         text(podman(world)?.args(["load", "--input"]).arg(&archive))?;
         text(podman(world)?.args(["image", "exists", &name]))?;
+    }
+    Ok(())
+}
+
+/// What podman saves is a base image and an image like any other, in each form that is one file.
+pub(super) fn podman_save(world: &World) -> Result<()> {
+    let docker = world.docker()?;
+    let name = "nixply.test/podman/saved:v1";
+    let ours = export(world, "archive", name)?;
+    text(podman(world)?.args(["load", "--input"]).arg(&ours))?;
+    let spec = world.scratch.dir().join("on-saved.json");
+    fs::write(&spec, r#"{"schema": "nixply.image/1", "root": {}}"#)?;
+    let base_layers = |base: &Path| -> Result<Vec<Value>> {
+        let mut plan = world.nixply.command(["plan", "--json"]);
+        let plan: Value = command::json(plan.arg(&spec).arg("--base").arg(base))?;
+        let layers = plan["layers"].as_array().context("no layers")?.iter();
+        let of_base = layers.filter(|layer| layer["kind"] == "base");
+        Ok(of_base.map(|layer| layer["diff_id"].clone()).collect())
+    };
+    let expected = base_layers(&ours)?;
+    ensure!(!expected.is_empty(), "our own archive has no layers");
+
+    let saved = |format: &str| world.scratch.dir().join(format!("podman-{format}.tar"));
+    for format in ["docker-archive", "oci-archive"] {
+        let mut save = podman(world)?;
+        save.args(["save", "--quiet", "--format", format, "--output"]);
+        text(save.arg(saved(format)).arg(name))?;
+    }
+    let gzip = fs::File::create(saved("gzip"))?;
+    let mut compress = command("gzip", ["--stdout"]);
+    let compressed = compress
+        .arg(saved("docker-archive"))
+        .stdout(gzip)
+        .status()?;
+    ensure!(compressed.success(), "gzip failed");
+    for format in ["docker-archive", "oci-archive", "gzip"] {
+        let archive = saved(format);
+        ensure!(
+            base_layers(&archive)? == expected,
+            "{format}: the layers are not those that podman was given"
+        );
+        text(world.nixply.command(["inspect"]).arg(&archive))
+            .with_context(|| format!("{format} cannot be inspected"))?;
+        let reference = format!("nixply.test/podman-{format}:v1");
+        let image = format!(
+            "(nixply.lib.buildImage {{ name = \"nixply.test/podman-{format}\"; tag = \"v1\"; \
+             fromImage = \"${{{}}}\"; root.files.\"/etc/note\".text = \"on {format}\"; }}).archive",
+            archive.display()
+        );
+        let image = world.nix_half.build(&image)?;
+        text(docker.command(["load", "--quiet", "--input"]).arg(&image))?;
+        let cat = world.shell.root.join("bin/cat");
+        let printed = text(docker.run(&reference).arg(cat).arg("/etc/note"))?;
+        ensure!(
+            printed == format!("on {format}"),
+            "{format}: the container printed {printed:?}"
+        );
     }
     Ok(())
 }

@@ -174,6 +174,11 @@ const STEPS: &[Step] = &[
         containers::podman_load,
     ),
     (
+        "images stand on what podman saves",
+        &[Need::Root, Need::Docker, Need::Tool(PODMAN)],
+        containers::podman_save,
+    ),
+    (
         "skopeo reads every kind of archive",
         &[Need::Tool(SKOPEO)],
         containers::skopeo_copy,
