@@ -59,6 +59,12 @@ pub(crate) const FAKEROOT: Tool = Tool {
     programs: &["fakeroot"],
     packages: &["fakeroot"],
 };
+/// What scripts of images run under that see the image's tree as their root.
+pub(crate) const PROOT: Tool = Tool {
+    name: "proot",
+    programs: &["proot"],
+    packages: &["proot"],
+};
 /// Makes store paths of Debian packages; never installed elsewhere.
 pub(crate) const APT: Tool = Tool {
     name: "apt",

@@ -3,7 +3,9 @@
 use crate::checks::CHECKS;
 use crate::command;
 use crate::e2e;
-use crate::install::{self, DOCKER, FAKEROOT, NGINX, NIX, OPENSSL, PODMAN, REGISTRY, SKOPEO};
+use crate::install::{
+    self, DOCKER, FAKEROOT, NGINX, NIX, OPENSSL, PODMAN, PROOT, REGISTRY, SKOPEO,
+};
 use crate::say::say;
 use crate::tally::{SKIP_MARK, Tally};
 use anyhow::{Context, Result, bail};
@@ -90,7 +92,7 @@ pub(crate) fn run(root: &Path, names: &[String]) -> Result<()> {
     let start = Instant::now();
     if names.is_empty() || names.iter().any(|name| ["unit", "e2e"].contains(name)) {
         let tools = [
-            NIX, REGISTRY, SKOPEO, DOCKER, PODMAN, NGINX, OPENSSL, FAKEROOT,
+            NIX, REGISTRY, SKOPEO, DOCKER, PODMAN, NGINX, OPENSSL, FAKEROOT, PROOT,
         ];
         let missing = install::install(&tools);
         let missing = missing.iter().map(|tool| tool.name);

@@ -26,7 +26,7 @@ mod store;
 mod templates;
 mod world;
 
-use crate::install::{APT, FAKEROOT, NIX, PODMAN, SKOPEO};
+use crate::install::{APT, FAKEROOT, NIX, PODMAN, PROOT, SKOPEO};
 use crate::say::say;
 use crate::tally::Tally;
 use anyhow::Result;
@@ -212,6 +212,16 @@ const STEPS: &[Step] = &[
         "scripts over a Debian base leave its links and directories as they are",
         &[Need::Root, Need::Docker, Need::Tool(FAKEROOT)],
         scripts::over_debian,
+    ),
+    (
+        "scripts run with the image's tree as their root",
+        &[
+            Need::Root,
+            Need::Docker,
+            Need::Tool(FAKEROOT),
+            Need::Tool(PROOT),
+        ],
+        scripts::in_root,
     ),
     (
         "dockerTools' arguments do in a container what they say",
