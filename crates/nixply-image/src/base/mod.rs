@@ -12,7 +12,7 @@
 //! * A base layer that is compressed is never made again: its descriptor stands in the plan, and the same bytes stand in
 //!   the image.
 //! * Base layers are the lowest, and the history has exactly one entry with a layer for each of them.
-//! * No directory of ours replaces a symbolic link of the base.
+//! * No directory of ours replaces a symbolic link of the base, and nothing but a directory replaces a directory of it.
 
 mod directory_names;
 mod error;
