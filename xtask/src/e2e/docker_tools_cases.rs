@@ -367,6 +367,7 @@ const ATTRIBUTES: &[(&str, bool)] = &[
     ("streamLayeredImage", true),
     ("streamNixShellImage", false),
     ("tarsum", false),
+    ("tests", false),
     ("usrBinEnv", false),
 ];
 
