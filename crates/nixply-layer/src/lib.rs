@@ -63,7 +63,7 @@ pub use nix2container::{
     Nix2containerTar, read_nix2container_entries,
 };
 pub use placed_tar::{hash_placed, read_placed_entries};
-pub use placement::{PlacedDirectory, TarPlacement, plain_name};
+pub use placement::{NAME_LIMIT_BYTES, PlacedDirectory, TarPlacement, plain_name};
 pub use root_files::check_root_files;
 pub use spec::{
     DockerToolsHeader, EntryPermissions, FileContent, FinishedTar, LayerContents, LayerFormat,

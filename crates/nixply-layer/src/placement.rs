@@ -79,8 +79,8 @@ pub fn plain_name(name: &[u8]) -> Option<Vec<u8>> {
     (!parts.contains(&&b".."[..])).then(|| parts.join(&b'/'))
 }
 
-/// The longest path that Linux takes.
-const NAME_LIMIT_BYTES: usize = 4096;
+/// The longest path that Linux takes, as a name and as a link's target.
+pub const NAME_LIMIT_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {

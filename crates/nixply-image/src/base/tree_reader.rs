@@ -8,7 +8,7 @@ use super::directory_names::join;
 use super::follow::follow;
 use super::{BaseTree, DirectoryNames, DirectoryOwner};
 use crate::nix_database::{DATABASE_NAME, database_dir};
-use nixply_layer::{StoredEntry, StoredEntryKind};
+use nixply_layer::{NAME_LIMIT_BYTES, StoredEntry, StoredEntryKind, plain_name};
 use nixply_store::{StoreDir, StorePath};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,7 +95,8 @@ impl TreeReader {
 
     /// Takes an entry of the layer that is being read. Names that no layer of ours could have are passed over.
     pub fn add(&mut self, entry: StoredEntry) {
-        let Some(name) = std::str::from_utf8(&entry.name).ok().and_then(plain) else {
+        let name = plain_name(&entry.name).filter(|name| !name.is_empty());
+        let Some(name) = name.and_then(|name| String::from_utf8(name).ok()) else {
             return;
         };
         let (parent, base_name) = name.rsplit_once('/').unwrap_or(("", &name));
@@ -111,10 +112,10 @@ impl TreeReader {
             StoredEntryKind::Directory => {
                 Node::Directory(DirectoryOwner::new(entry.mode, entry.uid, entry.gid))
             }
-            StoredEntryKind::Symlink { target } => {
+            StoredEntryKind::Symlink { target } if target.len() <= NAME_LIMIT_BYTES => {
                 Node::Link(String::from_utf8_lossy(&target).into_owned())
             }
-            StoredEntryKind::Other => Node::Other,
+            StoredEntryKind::Symlink { .. } | StoredEntryKind::Other => Node::Other,
         };
         self.added.insert(name, node);
     }
@@ -316,18 +317,18 @@ impl TreeReader {
     }
 }
 
-/// A name without `.` and empty parts; none for one that leaves the root, or is the root.
-fn plain(name: &str) -> Option<String> {
-    let parts: Vec<&str> = name
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
-    (!parts.is_empty() && !parts.contains(&"..")).then(|| parts.join("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_and_targets_that_no_file_system_takes_are_passed_over() {
+        let deep = "d/".repeat(3000);
+        let link = format!("a -> {deep}");
+        let tree = tree_of(&[&["etc/", &link]]);
+        assert!(tree.is_directory("etc") && tree.links.is_empty());
+        assert!(!tree_of(&[&["etc/", &deep]]).is_directory("d"));
+    }
 
     const STORE_PATH: &str = "nix/store/0123456789abcdfghijklmnpqrsvwxyz-a";
 

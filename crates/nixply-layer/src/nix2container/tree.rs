@@ -3,6 +3,7 @@
 use super::{Nix2containerPath, Nix2containerPerm, Nix2containerRewrite};
 use crate::error::WriteLayerError;
 use crate::header::EntryKind;
+use crate::placement::NAME_LIMIT_BYTES;
 use crate::spec::StoreRoot;
 use crate::store_tree::{MODE_SYMLINK, nar_mode, refuse_special};
 use regex::bytes::Regex;
@@ -10,10 +11,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-
-/// The longest name that can stand in the tar: what Linux takes for a path. It also bounds how deep the tree is, which is up
-/// to whoever wrote `image.json`.
-const NAME_LIMIT_BYTES: usize = 4096;
 
 /// Stands between the components of a name in a [`Tree`]: less than any byte of them, so that a directory is followed by
 /// what it holds.
@@ -151,6 +148,7 @@ fn add(
     let place = rules.place(name);
     // What a rewrite makes nothing of is left out: the store path itself, whose contents go to the root.
     if !place.is_empty() {
+        // It also bounds how deep the tree is, which is up to whoever wrote `image.json`.
         let problem = if place.len() > NAME_LIMIT_BYTES {
             Some("is longer than 4096 bytes")
         } else {
