@@ -137,9 +137,6 @@ pub(crate) fn plan_spec(
     };
     let store_dir = closure.as_ref().map(|closure| closure.store_dir().clone());
     let store = request.store.root(store_dir.unwrap_or_default());
-    let root = compose_root(&spec, base, closure.as_ref(), &store).map_err(|error| {
-        CliError::from_error(ExitStatus::Input, &error).maybe_hint(error.hint())
-    })?;
     let compression = match (options.compression, &spec.compression) {
         (Some(compression), _) => compression,
         (None, Some(text)) => text
@@ -163,14 +160,15 @@ pub(crate) fn plan_spec(
             platform: asked_platform.as_ref(),
             compression,
             layer_format: layer_format.clone(),
-            needs_tree: !root.files.is_empty()
-                || !root.contents.is_empty()
-                || !spec.layer_tars.is_empty()
-                || nix_database.is_some(),
+            needs_tree: spec.says_root() || !spec.layer_tars.is_empty() || nix_database.is_some(),
             store: &store,
             registries: request.registries,
         },
     )?;
+    let tree = base_image.as_ref().and_then(|base| base.tree.as_ref());
+    let root = compose_root(&spec, base, closure.as_ref(), &store, tree).map_err(|error| {
+        CliError::from_error(ExitStatus::Input, &error).maybe_hint(error.hint())
+    })?;
     if nix_database.is_none() && closure.is_some() {
         base::note_database(base_image.as_ref());
     }

@@ -47,8 +47,8 @@ mod spec;
 mod tar_placement;
 
 pub use base::{
-    BaseDatabase, BaseError, BaseImage, BaseLayer, BaseLock, BaseRecord, BaseTree, DirectoryNames,
-    DirectoryOwner, LOCK_SCHEMA, LinkProblem, PlannedBaseLayer, TreeReader,
+    BaseAccounts, BaseDatabase, BaseError, BaseImage, BaseLayer, BaseLock, BaseRecord, BaseTree,
+    DirectoryNames, DirectoryOwner, LOCK_SCHEMA, LinkProblem, PlannedBaseLayer, TreeReader,
 };
 pub use compare::{
     Change, ChangeKind, Comparison, ConfigChange, Identity, LayerComparison, LayerFate, Traffic,

@@ -11,7 +11,7 @@ use crate::linking::{LinkKind, LinkTree, StoreView, link_contents};
 use crate::permissions::{Rules, apply_to_contents, apply_to_store};
 use crate::root::{Lowered, lower};
 use crate::root_file::resolve_root_files;
-use crate::{FileOrigin, ImageSpec, LinkedContent, RootFileSpec, RootFileType};
+use crate::{BaseTree, FileOrigin, ImageSpec, LinkedContent, RootFileSpec, RootFileType};
 use homes::give_homes_to_users;
 use nixply_layer::{EntryPermissions, StoreRoot};
 use nixply_store::{Closure, StorePath};
@@ -32,7 +32,8 @@ pub struct ComposedRoot {
 /// Puts together what stands outside the store. Relative sources are taken from `base`, store paths are read through `store`.
 ///
 /// What is asked for by its path wins over what contents have, and over what follows from users and the like. Without a closure
-/// nothing is said about what the image has, so nothing is checked against it.
+/// nothing is said about what the image has, so nothing is checked against it. `below` is what the base holds, where there is
+/// one that somebody has looked into.
 ///
 /// # Errors
 /// [`RootError`], each with what it is about and most with a hint.
@@ -41,9 +42,10 @@ pub fn compose_root(
     base: &Path,
     closure: Option<&Closure>,
     store: &StoreRoot,
+    below: Option<&BaseTree>,
 ) -> Result<ComposedRoot, RootError> {
     let lowered = match &spec.root {
-        Some(root) => lower(root)?,
+        Some(root) => lower(root, below)?,
         None => Lowered::default(),
     };
     let is_in_image = |path: &StorePath| closure.is_none_or(|closure| closure.find(path).is_some());

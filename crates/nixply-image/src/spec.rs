@@ -158,6 +158,12 @@ pub enum SpecError {
 }
 
 impl ImageSpec {
+    /// Whether something may be asked for that stands outside the store.
+    #[must_use]
+    pub fn says_root(&self) -> bool {
+        self.root.is_some() || !self.files.is_empty() || !self.contents.is_empty()
+    }
+
     /// A specification that says nothing: what a closure alone is planned with.
     #[must_use]
     pub fn empty() -> Self {

@@ -65,7 +65,7 @@ fn the_examples_can_be_put_together() {
         .iter()
         .map(|example| {
             let spec = ImageSpec::from_json(example.as_bytes()).unwrap();
-            compose_root(&spec, Path::new("/"), Some(&closure), &store).unwrap()
+            compose_root(&spec, Path::new("/"), Some(&closure), &store, None).unwrap()
         })
         .collect();
     let mode = |idx: usize, path: &str| {

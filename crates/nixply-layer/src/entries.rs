@@ -10,6 +10,9 @@ use std::io::{self, Read};
 /// GNU tar's long names are read up to this length: no name of a file system is near it.
 const LONG_NAME_LIMIT_BYTES: u64 = 1 << 20;
 
+/// Texts are kept up to this length.
+const TEXT_LIMIT_BYTES: u64 = 1 << 20;
+
 /// How much of a file's content is skipped at once. Chosen, not measured: far above the cost of a call.
 const SKIP_BYTES: usize = 128 << 10;
 
@@ -38,28 +41,50 @@ pub enum StoredEntryKind {
         /// What it points at, verbatim.
         target: Vec<u8>,
     },
-    /// A file, a hard link, a device or a pipe.
+    /// A file whose content was asked for; at most 1 MiB.
+    Text(Vec<u8>),
+    /// Any other file, a hard link, a device or a pipe.
     Other,
 }
 
-/// Reads a stored layer to its end, entry by entry, and tells the hash of its uncompressed bytes. File contents are read
-/// past and not kept.
+/// Says of a file's name, without slashes at the ends, whether its content is wanted.
+pub type WantsText = fn(&[u8]) -> bool;
+
+impl StoredEntryKind {
+    /// A file with its content, or without where that is too long.
+    pub(crate) fn of_file(size_bytes: u64, content: &mut dyn Read) -> io::Result<Self> {
+        if size_bytes > TEXT_LIMIT_BYTES {
+            return Ok(Self::Other);
+        }
+        let mut text = Vec::new();
+        content.take(size_bytes).read_to_end(&mut text)?;
+        Ok(Self::Text(text))
+    }
+}
+
+/// Reads a stored layer to its end, entry by entry, and tells the hash of its uncompressed bytes. File contents that nobody
+/// wants are read past and not kept.
 pub fn read_entries(
     stored: &mut dyn Read,
     media_type: &MediaType,
+    wants_text: WantsText,
     visit: &mut dyn FnMut(StoredEntry),
 ) -> Result<DiffId, CompareError> {
     let mut tar = Hashing {
         tar: uncompressed(stored, media_type)?,
         hasher: BlobHasher::new(),
     };
-    visit_all(&mut tar, visit).map_err(CompareError::Stored)?;
+    visit_all(&mut tar, wants_text, visit).map_err(CompareError::Stored)?;
     // What stands behind the end of the archive is part of the layer all the same.
     while skip(&mut tar, SKIP_BYTES as u64).map_err(CompareError::Stored)? > 0 {}
     Ok(DiffId::from_bytes(tar.hasher.finish().0))
 }
 
-fn visit_all(tar: &mut impl Read, visit: &mut dyn FnMut(StoredEntry)) -> io::Result<()> {
+fn visit_all(
+    tar: &mut impl Read,
+    wants_text: WantsText,
+    visit: &mut dyn FnMut(StoredEntry),
+) -> io::Result<()> {
     let (mut long_name, mut long_target) = (None, None);
     while let Some(header) = read_header(&mut *tar)? {
         let size_bytes = body_bytes(&header)?;
@@ -74,24 +99,32 @@ fn visit_all(tar: &mut impl Read, visit: &mut dyn FnMut(StoredEntry)) -> io::Res
             continue;
         }
         let (name, target) = (long_name.take(), long_target.take());
+        let mut read_bytes = 0;
         // Records for the whole archive: no entry. Those that tools write name a commit.
         if kind != "g" {
-            visit(StoredEntry {
-                name: trimmed(name.unwrap_or_else(|| header.name.clone())),
-                kind: match kind {
-                    "5" => StoredEntryKind::Directory,
-                    "2" => StoredEntryKind::Symlink {
-                        target: target.unwrap_or_else(|| header.link_target.clone()),
-                    },
-                    _ => StoredEntryKind::Other,
+            let name = trimmed(name.unwrap_or_else(|| header.name.clone()));
+            let kind = match kind {
+                "5" => StoredEntryKind::Directory,
+                "2" => StoredEntryKind::Symlink {
+                    target: target.unwrap_or_else(|| header.link_target.clone()),
                 },
+                "" | "0" if wants_text(&name) => StoredEntryKind::of_file(size_bytes, tar)?,
+                _ => StoredEntryKind::Other,
+            };
+            if let StoredEntryKind::Text(text) = &kind {
+                read_bytes = text.len() as u64;
+            }
+            visit(StoredEntry {
+                name,
+                kind,
                 mode: u32::from_str_radix(header.field("mode"), 8).unwrap_or(0o755) & 0o7777,
                 uid: header.field("uid").parse().unwrap_or(0),
                 gid: header.field("gid").parse().unwrap_or(0),
             });
         }
         let whole_bytes = size_bytes.saturating_add(padding_bytes(size_bytes) as u64);
-        if skip(tar, whole_bytes)? != whole_bytes {
+        let left_bytes = whole_bytes - read_bytes;
+        if skip(tar, left_bytes)? != left_bytes {
             return Err(ends_early());
         }
     }
@@ -215,9 +248,10 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
-    fn list(bytes: &[u8]) -> (Vec<StoredEntry>, DiffId) {
+    fn list(bytes: &[u8], wants_text: WantsText) -> (Vec<StoredEntry>, DiffId) {
         let mut entries = Vec::new();
-        let diff_id = read_entries(&mut &bytes[..], &MediaType::OciLayerTar, &mut |entry| {
+        let tar = &mut &bytes[..];
+        let diff_id = read_entries(tar, &MediaType::OciLayerTar, wants_text, &mut |entry| {
             entries.push(entry);
         });
         (entries, diff_id.unwrap())
@@ -226,7 +260,7 @@ mod tests {
     #[test]
     fn entries_are_told_as_they_are_written_and_the_bytes_are_hashed() {
         let tar = layer();
-        let (entries, diff_id) = list(&tar);
+        let (entries, diff_id) = list(&tar, |_| false);
         assert_eq!(diff_id, DiffId::of(&tar));
         assert_eq!(entries.len(), 4);
         assert_eq!(entries[0].name, b"tmp");
@@ -250,11 +284,38 @@ mod tests {
     }
 
     #[test]
+    fn contents_are_kept_of_files_that_are_wanted_and_not_too_long() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let too_long = vec![b'x'; (1 << 20) + 1];
+        for (name, content) in [("a", &b"of a"[..]), ("b", b"of b"), ("a", &too_long)] {
+            let mut header = header(tar::EntryType::Regular, content.len() as u64);
+            builder.append_data(&mut header, name, content).unwrap();
+        }
+        let mut link = header(tar::EntryType::Symlink, 0);
+        builder.append_link(&mut link, "a", "b").unwrap();
+        let tar = builder.into_inner().unwrap();
+        let (entries, diff_id) = list(&tar, |name| name == b"a");
+        assert_eq!(diff_id, DiffId::of(&tar));
+        let kinds: Vec<StoredEntryKind> = entries.into_iter().map(|entry| entry.kind).collect();
+        let target = b"b".to_vec();
+        assert_eq!(
+            kinds,
+            [
+                StoredEntryKind::Text(b"of a".to_vec()),
+                StoredEntryKind::Other,
+                StoredEntryKind::Other,
+                StoredEntryKind::Symlink { target },
+            ]
+        );
+    }
+
+    #[test]
     fn a_layer_that_ends_early_is_an_error() {
         let tar = layer();
         let found = read_entries(
             &mut &tar[..tar.len() - 1500],
             &MediaType::OciLayerTar,
+            |_| true,
             &mut |_| {},
         );
         assert!(matches!(found, Err(CompareError::Stored(_))), "{found:?}");

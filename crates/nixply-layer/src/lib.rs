@@ -54,7 +54,7 @@ pub use compare::{CompareError, Difference, DifferenceKind, compare_layer};
 pub use compress::Compressor;
 pub use compression::{Compression, CompressionError};
 pub use compression_pool::CompressionPool;
-pub use entries::{StoredEntry, StoredEntryKind, read_entries};
+pub use entries::{StoredEntry, StoredEntryKind, WantsText, read_entries};
 pub use error::{RootFileProblem, WriteLayerError};
 pub use listing::read_store_paths;
 pub use made::MadeLayer;

@@ -14,7 +14,7 @@ pub fn read_store_paths(
     store_dir: &StoreDir,
 ) -> Result<Vec<StorePath>, CompareError> {
     let mut found = BTreeSet::new();
-    read_entries(stored, media_type, &mut |entry| {
+    read_entries(stored, media_type, |_| false, &mut |entry| {
         found.extend(store_path_of(&entry.name, store_dir));
     })?;
     Ok(found.into_iter().collect())

@@ -6,7 +6,7 @@
 //! mode and owner that it has below.
 
 use crate::compare::CompareError;
-use crate::entries::{StoredEntry, read_entries};
+use crate::entries::{StoredEntry, WantsText, read_entries};
 use crate::header::{Entry, EntryKind, append_header, padding_bytes};
 use crate::placed_header::{Change, EntryHeader, read_entry};
 use crate::placement::{PlacedDirectory, TarPlacement, plain_name};
@@ -43,14 +43,15 @@ pub fn hash_placed(tar: impl Read, placement: &TarPlacement) -> io::Result<(Diff
 pub fn read_placed_entries(
     tar: impl Read,
     placement: &TarPlacement,
+    wants_text: WantsText,
     visit: &mut dyn FnMut(StoredEntry),
 ) -> Result<DiffId, CompareError> {
     let mut tar = BufReader::with_capacity(HASH_BYTES, tar);
     if placement.is_empty() {
-        return read_entries(&mut tar, &MediaType::OciLayerTar, visit);
+        return read_entries(&mut tar, &MediaType::OciLayerTar, wants_text, visit);
     }
     let mut placed = PlacedTar::new(tar, placement);
-    read_entries(&mut placed, &MediaType::OciLayerTar, visit)
+    read_entries(&mut placed, &MediaType::OciLayerTar, wants_text, visit)
 }
 
 /// Reads a tar as it is once it is placed.

@@ -1,4 +1,4 @@
-//! What the layers of a base image hold, read from their headers.
+//! What the layers of a base image hold, read from their entries.
 
 use crate::error::{CliError, ExitStatus};
 use crate::stored::source_error;
@@ -8,7 +8,7 @@ use nixply_oci::ImageSource;
 use nixply_store::StoreDir;
 
 /// Reads every layer of an image once, entry by entry, and checks that each is what the config says. Nothing is kept but
-/// names.
+/// names, and the texts of two files.
 pub(crate) fn read_tree(source: &dyn ImageSource) -> Result<BaseTree, CliError> {
     let image = source.image();
     let mut reader = TreeReader::new(StoreDir::default());
@@ -16,9 +16,15 @@ pub(crate) fn read_tree(source: &dyn ImageSource) -> Result<BaseTree, CliError> 
         let mut stored = source
             .open_layer(layer_idx)
             .map_err(|error| source_error(layer_idx, &error))?;
-        let found = read_entries(&mut stored, &descriptor.media_type, &mut |entry| {
-            reader.add(entry);
-        })
+        let media_type = &descriptor.media_type;
+        let found = read_entries(
+            &mut stored,
+            media_type,
+            TreeReader::wants_text,
+            &mut |entry| {
+                reader.add(entry);
+            },
+        )
         .map_err(|error| source_error(layer_idx, &error))?;
         if let Some(&expected) = image.config.rootfs.diff_ids.get(layer_idx)
             && expected != found

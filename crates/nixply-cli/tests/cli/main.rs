@@ -6,6 +6,7 @@
 )]
 
 mod base;
+mod base_accounts;
 mod base_tree;
 mod build;
 mod cache;

@@ -122,10 +122,15 @@ fn top_layer(sandbox: &Sandbox, image: &Value, base: &str) -> (Vec<String>, Valu
     let diff_id = layer["diff_id"].as_str().unwrap().replace(':', "/");
     let mut blob = fs::File::open(sandbox.path("image/blobs").join(diff_id)).unwrap();
     let mut entries = Vec::new();
-    read_entries(&mut blob, &MediaType::OciLayerTar, &mut |entry| {
-        let name = String::from_utf8(entry.name).unwrap();
-        entries.push(format!("{name} {:o}", entry.mode));
-    })
+    read_entries(
+        &mut blob,
+        &MediaType::OciLayerTar,
+        |_| false,
+        &mut |entry| {
+            let name = String::from_utf8(entry.name).unwrap();
+            entries.push(format!("{name} {:o}", entry.mode));
+        },
+    )
     .unwrap();
     (entries, layer)
 }

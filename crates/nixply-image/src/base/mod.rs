@@ -14,6 +14,7 @@
 //! * Base layers are the lowest, and the history has exactly one entry with a layer for each of them.
 //! * No directory of ours replaces a symbolic link of the base, and nothing but a directory replaces a directory of it.
 
+mod accounts;
 mod directory_names;
 mod error;
 mod follow;
@@ -32,6 +33,7 @@ mod tars;
 mod tree;
 mod tree_reader;
 
+pub use accounts::BaseAccounts;
 pub use directory_names::DirectoryNames;
 pub use error::{BaseError, LinkProblem};
 pub(crate) use from_stored::tar_key;

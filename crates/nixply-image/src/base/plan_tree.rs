@@ -1,11 +1,12 @@
 //! What the layers of a plan hold, as far as an image that is built on it could damage it.
 
+use super::accounts::is_account_file;
 use super::{BaseError, BaseTree, TreeReader};
 use crate::linking::StoreView;
 use crate::{LinkedContent, Plan, PlanError, PlannedLayer, RootFileSpec};
 use nixply_layer::{
-    Nix2containerPath, RootFile, RootFileKind, StoreRoot, StoredEntry, StoredEntryKind,
-    TarPlacement, read_nix2container_entries, read_placed_entries,
+    FileContent, Nix2containerPath, RootFile, RootFileKind, StoreRoot, StoredEntry,
+    StoredEntryKind, TarPlacement, read_nix2container_entries, read_placed_entries,
 };
 use nixply_oci::{DiffId, Digest};
 use std::fs::File;
@@ -129,12 +130,18 @@ impl LayerReader<'_> {
         for file in symlinks.root_files() {
             self.add(file);
         }
+        let files = content.root_files();
+        for file in files.filter(|file| is_account_file(file.path.as_bytes())) {
+            self.add(file);
+        }
     }
 
     fn add(&mut self, file: RootFile) {
+        let is_wanted = TreeReader::wants_text(file.path.as_bytes());
         let kind = match file.kind {
             RootFileKind::Directory => StoredEntryKind::Directory,
-            RootFileKind::Symlink { target } => self.link(target),
+            RootFileKind::Symlink { target } => self.link(target, is_wanted),
+            RootFileKind::File(content) if is_wanted => self.text(content),
             RootFileKind::File(_) => StoredEntryKind::Other,
         };
         self.reader.add(StoredEntry {
@@ -146,8 +153,22 @@ impl LayerReader<'_> {
         });
     }
 
-    /// A link, or where the store tells that it leads to a file, something else that no file of ours can stand below.
-    fn link(&mut self, target: String) -> StoredEntryKind {
+    /// A file with its content, where that can be read here.
+    fn text(&self, content: FileContent) -> StoredEntryKind {
+        let bytes = match content {
+            FileContent::Inline(bytes) => Some(bytes),
+            FileContent::Source { path, sha256, .. } => {
+                let read = |store: &StoreRoot| std::fs::read(store.locate_file(&path)).ok();
+                let is_planned = |bytes: &Vec<u8>| *Digest::of(bytes).as_bytes() == sha256;
+                self.store.and_then(read).filter(is_planned)
+            }
+        };
+        bytes.map_or(StoredEntryKind::Other, StoredEntryKind::Text)
+    }
+
+    /// A link, or where the store tells that it leads to a file, something else that no file of ours can stand below: its
+    /// content where that is wanted.
+    fn link(&mut self, target: String, is_wanted: bool) -> StoredEntryKind {
         let found = self
             .store
             .and_then(|store| StoreView::new(store).resolve(&target).ok().flatten());
@@ -155,7 +176,12 @@ impl LayerReader<'_> {
             Some((place, file_type)) if file_type.is_dir() => {
                 self.reader.add_store_directory(&place.logical);
             }
-            Some(_) => return StoredEntryKind::Other,
+            Some((place, _)) => {
+                let text = is_wanted.then(|| std::fs::read(place.physical).ok());
+                return text
+                    .flatten()
+                    .map_or(StoredEntryKind::Other, StoredEntryKind::Text);
+            }
             None => {}
         }
         StoredEntryKind::Symlink {
@@ -173,7 +199,8 @@ impl LayerReader<'_> {
         let failed = |source| BaseError::LookInto { layer_idx, source };
         let tar = File::open(path).map_err(|error| failed(error.into()))?;
         let reader = &mut self.reader;
-        let found = read_placed_entries(tar, placement, &mut |entry| reader.add(entry))
+        let wants_text = TreeReader::wants_text;
+        let found = read_placed_entries(tar, placement, wants_text, &mut |entry| reader.add(entry))
             .map_err(|error| failed(error.into()))?;
         if found == expected {
             return Ok(());
@@ -191,11 +218,12 @@ impl LayerReader<'_> {
         store: &StoreRoot,
     ) -> Result<(), BaseError> {
         let reader = &mut self.reader;
-        read_nix2container_entries(paths, store, &mut |entry| reader.add(entry)).map_err(|error| {
-            BaseError::LookInto {
+        let mut add = |entry| reader.add(entry);
+        read_nix2container_entries(paths, store, TreeReader::wants_text, &mut add).map_err(
+            |error| BaseError::LookInto {
                 layer_idx,
                 source: error.into(),
-            }
-        })
+            },
+        )
     }
 }

@@ -58,7 +58,8 @@ fn tree_with(
 ) -> Result<BaseTree, BaseError> {
     let mut reader = TreeReader::above(tree, store_dir.clone());
     let file = File::open(&tar.path).map_err(|error| unusable(&tar.path, error))?;
-    read_placed_entries(file, placement, &mut |entry| reader.add(entry))
+    let wants_text = TreeReader::wants_text;
+    read_placed_entries(file, placement, wants_text, &mut |entry| reader.add(entry))
         .map_err(|error| unusable(&tar.path, error))?;
     reader.end_layer();
     Ok(reader.finish())
@@ -105,7 +106,8 @@ impl Entries {
         let mut entries = Self::default();
         let file = File::open(&tar.path).map_err(|error| unusable(&tar.path, error))?;
         let as_it_is = TarPlacement::default();
-        let found = read_placed_entries(file, &as_it_is, &mut |entry| entries.add(&entry))
+        let mut add = |entry| entries.add(&entry);
+        let found = read_placed_entries(file, &as_it_is, |_| false, &mut add)
             .map_err(|error| unusable(&tar.path, error))?;
         if found == tar.diff_id {
             return Ok(entries);

@@ -1,7 +1,7 @@
 //! What of a base image's files ours could damage.
 
-use super::DirectoryNames;
 use super::follow::follow;
+use super::{BaseAccounts, DirectoryNames};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,9 @@ pub struct BaseTree {
     /// The files of Nix's database of the store paths, `db.sqlite` and those that SQLite has beside it; by their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nix_database: Vec<String>,
+    /// The users and groups. None where nobody has read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<BaseAccounts>,
 }
 
 /// A directory's mode and owner.
@@ -69,9 +72,18 @@ impl BaseTree {
     /// The directory that a path is or leads to by links; none where it leads to something else, or to nothing.
     #[must_use]
     pub fn directory_at(&self, path: &str) -> Option<String> {
+        let place = self.place_of(path)?;
+        self.is_directory(&place).then_some(place)
+    }
+
+    /// The directory that a path is or leads to by links, where it has another mode than 0755 or is not root's.
+    pub(crate) fn unusual_directory_at(&self, path: &str) -> Option<&DirectoryOwner> {
+        self.directories.get(&self.place_of(path)?)
+    }
+
+    fn place_of(&self, path: &str) -> Option<String> {
         let link = |at: &str| self.links.get(at).map(String::as_str);
-        let followed = follow(path, true, &link).ok()?;
-        self.is_directory(&followed.place).then_some(followed.place)
+        Some(follow(path, true, &link).ok()?.place)
     }
 }
 

@@ -4,6 +4,7 @@
 //! is below the layer, a directory keeps what it holds, anything else replaces what was there, and the way to an entry
 //! goes through symbolic links.
 
+use super::accounts::{BaseAccounts, BaseFile, GROUP, NSSWITCH, PASSWD, SHADOW, wants_text};
 use super::directory_names::join;
 use super::follow::follow;
 use super::{BaseTree, DirectoryNames, DirectoryOwner};
@@ -23,6 +24,8 @@ const OPAQUE: &str = ".wh..wh..opq";
 enum Node {
     Directory(DirectoryOwner),
     Link(String),
+    /// A file that was read.
+    Text(Vec<u8>),
     Other,
     /// A store path that nobody has looked into.
     StorePath,
@@ -90,7 +93,29 @@ impl TreeReader {
         for name in &below.nix_database {
             reader.put(join(&database_dir, name), Node::Other);
         }
+        let text = |text: &str| (!text.is_empty()).then(|| Node::Text(text.as_bytes().to_vec()));
+        let files = match &below.accounts {
+            Some(known) => [
+                (PASSWD, text(&known.passwd)),
+                (GROUP, text(&known.group)),
+                (SHADOW, known.has_shadow.then_some(Node::Other)),
+                (NSSWITCH, known.has_nsswitch.then_some(Node::Other)),
+            ],
+            None => [PASSWD, GROUP, SHADOW, NSSWITCH].map(|path| (path, Some(Node::Other))),
+        };
+        for (path, node) in files {
+            let place = follow(path, false, &|path| reader.link(path)).ok();
+            if let Some((place, node)) = place.zip(node) {
+                reader.nodes.insert(place.place, node);
+            }
+        }
         reader
+    }
+
+    /// Whether the content of a file is wanted, by its name.
+    #[must_use]
+    pub fn wants_text(name: &[u8]) -> bool {
+        wants_text(name)
     }
 
     /// Takes an entry of the layer that is being read. Names that no layer of ours could have are passed over.
@@ -115,6 +140,7 @@ impl TreeReader {
             StoredEntryKind::Symlink { target } if target.len() <= NAME_LIMIT_BYTES => {
                 Node::Link(String::from_utf8_lossy(&target).into_owned())
             }
+            StoredEntryKind::Text(text) => Node::Text(text),
             StoredEntryKind::Symlink { .. } | StoredEntryKind::Other => Node::Other,
         };
         self.added.insert(name, node);
@@ -186,6 +212,7 @@ impl TreeReader {
     pub fn finish(self) -> BaseTree {
         let mut tree = BaseTree {
             nix_database: self.database_files(),
+            accounts: BaseAccounts::read(|path| self.file_at(path)),
             ..BaseTree::default()
         };
         let mut usual = Vec::new();
@@ -202,7 +229,7 @@ impl TreeReader {
                     tree.links.insert(path.clone(), target.clone());
                     self.tell_store_directory(path, &mut tree);
                 }
-                Node::Link(_) | Node::Other | Node::StorePath => {}
+                Node::Link(_) | Node::Text(_) | Node::Other | Node::StorePath => {}
             }
         }
         tree.usual_directories = self
@@ -253,21 +280,40 @@ impl TreeReader {
         };
         match self.nodes.get(&followed.place) {
             Some(Node::Directory(_) | Node::StorePath | Node::Link(_)) => true,
-            Some(Node::Other) => false,
+            Some(Node::Text(_) | Node::Other) => false,
             None => self.may_become_directory(&followed.place),
         }
     }
 
     /// Whether a place where nothing is known to be could be a directory one day.
     fn may_become_directory(&self, place: &str) -> bool {
-        if let Some(path) = self.store_path_of(place) {
-            // Of one that somebody has looked into, all is known.
-            return matches!(self.nodes.get(&path), None | Some(Node::StorePath));
+        if self.store_path_of(place).is_some() {
+            return self.is_out_of_sight(place);
         }
         let (parent, _) = place.rsplit_once('/').unwrap_or(("", ""));
         parent.is_empty()
             || matches!(self.nodes.get(parent), Some(Node::Directory(_)))
             || !self.knows_directories
+    }
+
+    /// True in a store path that nobody has looked into; of any other, all is known.
+    fn is_out_of_sight(&self, place: &str) -> bool {
+        self.store_path_of(place)
+            .is_some_and(|path| matches!(self.nodes.get(&path), None | Some(Node::StorePath)))
+    }
+
+    /// What is known of a file.
+    fn file_at(&self, path: &str) -> BaseFile<'_> {
+        let link = |path: &str| self.link(path);
+        let (Ok(here), Ok(leads_to)) = (follow(path, false, &link), follow(path, true, &link))
+        else {
+            return BaseFile::Unread;
+        };
+        match self.nodes.get(&leads_to.place) {
+            Some(Node::Text(text)) => BaseFile::Text(text),
+            None if here == leads_to && !self.is_out_of_sight(&here.place) => BaseFile::Absent,
+            _ => BaseFile::Unread,
+        }
     }
 
     fn link(&self, path: &str) -> Option<&str> {
@@ -285,7 +331,7 @@ impl TreeReader {
         match node {
             // They keep what they hold.
             Node::Directory(_) | Node::StorePath => {}
-            Node::Link(_) | Node::Other => self.remove_below(&path),
+            Node::Link(_) | Node::Text(_) | Node::Other => self.remove_below(&path),
         }
         self.nodes.insert(path, node);
     }

@@ -11,6 +11,7 @@ fn compose(store: &Store, json: &str) -> Result<ComposedRoot, RootError> {
         Path::new("/"),
         Some(&closure(&[A, B, C])),
         &store.root(),
+        None,
     )
 }
 

@@ -1,8 +1,10 @@
 //! Users and groups: numbers and names that fit together, and the three files that say so.
 
+use super::below::{Below, UserBelow};
 use super::error::RootSpecError;
 use super::owner::absolute;
 use super::spec::{GroupSpec, RootSpec, UserSpec};
+use crate::BaseTree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -22,10 +24,32 @@ pub(crate) struct Account {
     pub(crate) uid: u64,
     pub(crate) gid: u64,
     pub(crate) home: String,
+    /// Whether the home is made.
     pub(crate) creates_home: bool,
+    /// Whether what comes to be in the home belongs to the user.
+    pub(crate) owns_home: bool,
     shell: String,
     description: String,
-    password: String,
+    /// The field of `/etc/passwd`: `x`, where the password stands in `/etc/shadow`.
+    password_field: String,
+    /// The password in `/etc/shadow`, where we write one.
+    password: Option<String>,
+}
+
+impl Account {
+    /// The line of `/etc/passwd`, without its end.
+    pub(super) fn passwd_line(&self) -> String {
+        format!(
+            "{}:{}:{}:{}:{}:{}:{}",
+            self.name,
+            self.password_field,
+            self.uid,
+            self.gid,
+            self.description,
+            self.home,
+            self.shell
+        )
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +61,28 @@ struct Group {
 /// All users and groups of an image; `root` is always among them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Accounts {
-    /// In the order of their numbers.
+    /// Our own, in the order of their numbers.
     users: Vec<Account>,
+    /// Our own, and those of the base that get members.
     groups: BTreeMap<String, Group>,
+    below: Below,
+    /// Whether the base's `/etc/shadow` stays.
+    keeps_shadow: bool,
 }
 
 impl Accounts {
-    pub(crate) fn new(spec: &RootSpec) -> Result<Self, RootSpecError> {
+    /// Those of a specification, added to those of a base.
+    pub(crate) fn new(spec: &RootSpec, base: Option<&BaseTree>) -> Result<Self, RootSpecError> {
+        let below = match base.map(|tree| &tree.accounts) {
+            None => Below::default(),
+            Some(Some(texts)) => Below::new(texts),
+            Some(None) if spec.users.is_none() && spec.groups.is_none() => Below::default(),
+            Some(None) => return Err(RootSpecError::UnknownInBase),
+        };
         let mut users = spec.users.clone().unwrap_or_default();
-        users.entry("root".to_owned()).or_insert_with(root);
+        if below.user("root").is_none() {
+            users.entry("root".to_owned()).or_insert_with(root);
+        }
         let mut groups = BTreeMap::new();
         for (name, group) in spec.groups.iter().flatten() {
             check_name("group", name)?;
@@ -56,6 +93,8 @@ impl Accounts {
         let mut accounts = Self {
             users: Vec::with_capacity(users.len()),
             groups,
+            keeps_shadow: below.has_shadow() && !spec.files.contains_key("/etc/shadow"),
+            below,
         };
         accounts.check_group_ids()?;
         // Own groups first, so that others can name them.
@@ -70,8 +109,9 @@ impl Accounts {
                     id: user.uid,
                 });
             }
+            accounts.below.check_user(name, user.uid)?;
             let gid = accounts.primary_group(name, user)?;
-            let account = account(name, user, gid, default_shell)?;
+            let account = accounts.account(name, user, gid, default_shell, base)?;
             accounts.users.push(account);
         }
         // A user's own group may be that of another.
@@ -84,42 +124,61 @@ impl Accounts {
         Ok(accounts)
     }
 
-    /// The users, in the order of their numbers.
+    /// Our own users, in the order of their numbers.
     pub(crate) fn users(&self) -> &[Account] {
         &self.users
     }
 
-    pub(crate) fn user(&self, name: &str) -> Option<&Account> {
-        self.users.iter().find(|account| account.name == name)
+    /// The numbers of a user and of the primary group, also of users of the base.
+    pub(crate) fn user_ids(&self, name: &str) -> Option<(u64, u64)> {
+        let ours = self.users.iter().find(|account| account.name == name);
+        let below = || self.below.user(name).map(|user| (user.uid, user.gid));
+        ours.map(|user| (user.uid, user.gid)).or_else(below)
     }
 
+    /// The number of a group, also of one of the base.
     pub(crate) fn gid(&self, group: &str) -> Option<u64> {
-        self.groups.get(group).map(|group| group.gid)
+        let below = || self.below.group(group).map(|group| group.gid);
+        let ours = self.groups.get(group).map(|group| group.gid);
+        ours.or_else(below)
+    }
+
+    /// Whether the base's `/etc/shadow` stays.
+    pub(super) fn keeps_shadow(&self) -> bool {
+        self.keeps_shadow
+    }
+
+    /// Whether the base has an `/etc/nsswitch.conf`.
+    pub(super) fn has_nsswitch(&self) -> bool {
+        self.below.has_nsswitch()
     }
 
     /// The number of a user's primary group, which is made where nobody defines it.
     fn primary_group(&mut self, name: &str, user: &UserSpec) -> Result<u64, RootSpecError> {
         let by_gid = |gid: u64| {
-            self.groups
-                .iter()
-                .find(|(_, group)| group.gid == gid)
-                .map(|(name, _)| name.clone())
+            let mut ours = self.groups.iter();
+            let ours = ours.find(|(_, group)| group.gid == gid);
+            let below = || self.below.group_with(gid).map(|group| group.name.clone());
+            ours.map(|(name, _)| name.clone()).or_else(below)
         };
         // A number alone means the group that has it.
         let group = match (&user.group, user.gid) {
             (Some(group), _) => group.clone(),
             (None, Some(gid)) => by_gid(gid).unwrap_or_else(|| name.to_owned()),
-            (None, None) => name.to_owned(),
+            (None, None) => match self.below.user(name) {
+                Some(below) => return Ok(below.gid),
+                None => name.to_owned(),
+            },
         };
-        if let Some(known) = self.groups.get(&group) {
+        if let Some(expected) = self.gid(&group) {
             return match user.gid {
-                Some(found) if found != known.gid => Err(RootSpecError::GroupId {
+                Some(found) if found != expected => Err(RootSpecError::GroupId {
                     user: name.to_owned(),
                     group,
-                    expected: known.gid,
+                    expected,
                     found,
                 }),
-                _ => Ok(known.gid),
+                _ => Ok(expected),
             };
         }
         if group != name {
@@ -148,19 +207,21 @@ impl Accounts {
     ) -> Result<(), RootSpecError> {
         for (name, user) in users {
             for group in &user.groups {
-                let group = self
-                    .groups
-                    .get_mut(group)
-                    .ok_or_else(|| RootSpecError::Unknown {
-                        wanted_by: format!("user `{name}`"),
-                        what: "group",
-                        name: group.clone(),
-                    })?;
+                let gid = self.gid(group).ok_or_else(|| RootSpecError::Unknown {
+                    wanted_by: format!("user `{name}`"),
+                    what: "group",
+                    name: group.clone(),
+                })?;
+                let members = BTreeSet::new();
+                let group = self.groups.entry(group.clone());
+                let group = group.or_insert(Group { gid, members });
                 group.members.insert(name.clone());
             }
         }
         for (name, group) in spec.groups.iter().flatten() {
-            if let Some(unknown) = group.members.iter().find(|m| !users.contains_key(*m)) {
+            let is_known =
+                |user: &String| users.contains_key(user) || self.below.user(user).is_some();
+            if let Some(unknown) = group.members.iter().find(|user| !is_known(user)) {
                 return Err(RootSpecError::Unknown {
                     wanted_by: format!("group `{name}`"),
                     what: "user",
@@ -174,6 +235,7 @@ impl Accounts {
     fn check_group_ids(&self) -> Result<(), RootSpecError> {
         let mut by_gid: BTreeMap<u64, &str> = BTreeMap::new();
         for (name, group) in &self.groups {
+            self.below.check_group(name, group.gid)?;
             if name == "root" && group.gid != 0 {
                 return Err(RootSpecError::NotRoot {
                     what: "group",
@@ -219,22 +281,23 @@ impl Accounts {
 
     /// `/etc/passwd` (passwd(5)).
     pub(super) fn passwd(&self) -> String {
-        let mut text = String::new();
+        let mut text = self.below.passwd(&self.users);
         for user in &self.users {
-            let _ = writeln!(
-                text,
-                "{}:x:{}:{}:{}:{}:{}",
-                user.name, user.uid, user.gid, user.description, user.home, user.shell
-            );
+            if self.below.user(&user.name).is_none() {
+                let _ = writeln!(text, "{}", user.passwd_line());
+            }
         }
         text
     }
 
     /// `/etc/group` (group(5)).
     pub(super) fn group(&self) -> String {
-        let mut groups: Vec<(&String, &Group)> = self.groups.iter().collect();
+        let members = |name: &str| Some(self.groups.get(name)?.members.clone());
+        let mut text = self.below.group_lines(&members);
+        let mut groups: Vec<(&String, &Group)> = (self.groups.iter())
+            .filter(|(name, _)| self.below.group(name).is_none())
+            .collect();
         groups.sort_by_key(|(_, group)| group.gid);
-        let mut text = String::new();
         for (name, group) in groups {
             let members: Vec<&str> = group.members.iter().map(String::as_str).collect();
             let _ = writeln!(text, "{name}:x:{}:{}", group.gid, members.join(","));
@@ -246,9 +309,93 @@ impl Accounts {
     pub(super) fn shadow(&self) -> String {
         let mut text = String::new();
         for user in &self.users {
-            let _ = writeln!(text, "{}:{}:1::::::", user.name, user.password);
+            if let Some(password) = &user.password {
+                let _ = writeln!(text, "{}:{password}:1::::::", user.name);
+            }
         }
         text
+    }
+
+    /// A user with everything decided. What is not said of a user of the base stays as it is.
+    fn account(
+        &self,
+        name: &str,
+        user: &UserSpec,
+        gid: u64,
+        default_shell: &str,
+        base: Option<&BaseTree>,
+    ) -> Result<Account, RootSpecError> {
+        let below = self.below.user(name);
+        if self.keeps_shadow && user.password.is_some() {
+            return Err(RootSpecError::PasswordOverBase {
+                user: name.to_owned(),
+            });
+        }
+        let home = home(name, user, below)?;
+        // A home that stands already is whose it is.
+        let stands = base.and_then(|tree| tree.unusual_directory_at(home.trim_start_matches('/')));
+        let is_taken_over = below.is_some_and(|below| below.home == home);
+        let creates_home = user.create_home.unwrap_or_else(|| {
+            !NO_HOMES.contains(&home.as_str()) && !is_taken_over && stands.is_none()
+        });
+        let is_owner = user.create_home.is_none() && stands.is_some_and(|at| at.uid == user.uid);
+        let or_below = |given: Option<&String>, field: fn(&UserBelow) -> &String, default: &str| {
+            let below = || below.map(field).cloned();
+            given
+                .cloned()
+                .or_else(below)
+                .unwrap_or_else(|| default.to_owned())
+        };
+        let description = Some(&user.description).filter(|text| !text.is_empty());
+        let account = Account {
+            name: name.to_owned(),
+            uid: user.uid,
+            gid,
+            creates_home,
+            owns_home: creates_home || is_owner,
+            home,
+            shell: or_below(user.shell.as_ref(), |below| &below.shell, default_shell),
+            description: or_below(description, |below| &below.description, ""),
+            password_field: match below {
+                Some(below) if user.password.is_none() => below.password.clone(),
+                None if self.keeps_shadow => "!".to_owned(),
+                _ => "x".to_owned(),
+            },
+            password: match (&user.password, below) {
+                (None, None) => Some("!".to_owned()),
+                (given, _) => given.clone(),
+            },
+        };
+        for (field, text) in [
+            ("home", &account.home[..]),
+            ("shell", &account.shell),
+            ("description", &account.description),
+            ("password", user.password.as_deref().unwrap_or_default()),
+        ] {
+            if text.chars().any(|c| c == ':' || c.is_control()) {
+                return Err(RootSpecError::Field {
+                    user: name.to_owned(),
+                    field,
+                });
+            }
+        }
+        Ok(account)
+    }
+}
+
+/// The home that is given, else that in the base, else the usual one.
+fn home(name: &str, user: &UserSpec, below: Option<&UserBelow>) -> Result<String, RootSpecError> {
+    match (&user.home, below) {
+        (Some(home), _) => {
+            absolute(&format!("home of user `{name}`"), home)?;
+            Ok(match home.trim_end_matches('/') {
+                "" => "/".to_owned(),
+                home => home.to_owned(),
+            })
+        }
+        (None, Some(below)) => Ok(below.home.clone()),
+        (None, None) if user.uid == 0 => Ok("/root".to_owned()),
+        (None, None) => Ok(format!("/home/{name}")),
     }
 }
 
@@ -271,54 +418,6 @@ fn own(group: &GroupSpec) -> Group {
         gid: group.gid,
         members: group.members.iter().cloned().collect(),
     }
-}
-
-fn account(
-    name: &str,
-    user: &UserSpec,
-    gid: u64,
-    default_shell: &str,
-) -> Result<Account, RootSpecError> {
-    let home = match &user.home {
-        Some(home) => {
-            absolute(&format!("home of user `{name}`"), home)?;
-            match home.trim_end_matches('/') {
-                "" => "/".to_owned(),
-                home => home.to_owned(),
-            }
-        }
-        None if user.uid == 0 => "/root".to_owned(),
-        None => format!("/home/{name}"),
-    };
-    let account = Account {
-        name: name.to_owned(),
-        uid: user.uid,
-        gid,
-        creates_home: user
-            .create_home
-            .unwrap_or_else(|| !NO_HOMES.contains(&home.as_str())),
-        home,
-        shell: user
-            .shell
-            .clone()
-            .unwrap_or_else(|| default_shell.to_owned()),
-        description: user.description.clone(),
-        password: user.password.clone().unwrap_or_else(|| "!".to_owned()),
-    };
-    for (field, text) in [
-        ("home", &account.home),
-        ("shell", &account.shell),
-        ("description", &account.description),
-        ("password", &account.password),
-    ] {
-        if text.chars().any(|c| c == ':' || c.is_control()) {
-            return Err(RootSpecError::Field {
-                user: name.to_owned(),
-                field,
-            });
-        }
-    }
-    Ok(account)
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), RootSpecError> {

@@ -52,6 +52,45 @@ pub enum RootSpecError {
         /// The number.
         id: u64,
     },
+    /// The base image has a user or group of this name, with another number.
+    #[error("{what} `{name}` has the ID {base_id} in the base image, not {id}")]
+    OtherIdInBase {
+        /// `user` or `group`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The number that was asked for.
+        id: u64,
+        /// The number in the base.
+        base_id: u64,
+    },
+    /// The number is that of a user or group of the base image.
+    #[error(
+        "{what} `{name}` cannot have the ID {id}, which is that of `{owner}` in the base image"
+    )]
+    TakenInBase {
+        /// `user` or `group`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The number.
+        id: u64,
+        /// Who has it in the base.
+        owner: String,
+    },
+    /// Users or groups are to be added to a base image's, which nobody has read.
+    #[error(
+        "nobody knows which users and groups the base image has, and those of this image would replace them"
+    )]
+    UnknownInBase,
+    /// A password is given, and the base image has a file of them.
+    #[error(
+        "user `{user}`: no password can be given, since the `/etc/shadow` of the base image stays as it is"
+    )]
+    PasswordOverBase {
+        /// The user.
+        user: String,
+    },
     /// A group has one number, and a user says another.
     #[error("user `{user}`: group `{group}` has the ID {expected}, not {found}")]
     GroupId {
@@ -143,6 +182,25 @@ impl RootSpecError {
             } => Some(format!(
                 "a user without `group` brings a group of its own name; `\"group\": \"{first}\"` puts it into that one"
             )),
+            Self::OtherIdInBase { base_id, .. } => Some(format!(
+                "give {base_id}, to mean the one of the base image, or another name"
+            )),
+            Self::TakenInBase {
+                what: "group",
+                owner,
+                ..
+            } => Some(format!(
+                "a user without `group` brings a group of its own name; `\"group\": \"{owner}\"` puts it into that one"
+            )),
+            Self::TakenInBase { owner, .. } => Some(format!(
+                "give the user another `uid`, or the name `{owner}`, to mean the one of the base image"
+            )),
+            Self::UnknownInBase => Some(
+                "lock the base image again with this version of `nixply base lock`; or give the files as a whole in `files`, and no users and groups".to_owned(),
+            ),
+            Self::PasswordOverBase { .. } => {
+                Some("give the whole file in `files`, as `/etc/shadow`".to_owned())
+            }
             Self::SharedHome { .. } => Some("give one of them `\"create_home\": false`".to_owned()),
             _ => None,
         }

@@ -5,7 +5,7 @@ use super::error::RootSpecError;
 use super::os_release::os_release;
 use super::owner::absolute;
 use super::spec::{DirectorySpec, FileSpec, RootSpec};
-use crate::{RootFileSpec, RootFileType};
+use crate::{BaseTree, RootFileSpec, RootFileType};
 use std::collections::BTreeMap;
 
 /// Where programs look for CA certificates.
@@ -42,9 +42,9 @@ pub(crate) struct Lowered {
     pub(crate) accounts: Accounts,
 }
 
-/// Says what a `root` comes down to.
-pub(crate) fn lower(spec: &RootSpec) -> Result<Lowered, RootSpecError> {
-    let accounts = Accounts::new(spec)?;
+/// Says what a `root` comes down to, over what a base holds.
+pub(crate) fn lower(spec: &RootSpec, base: Option<&BaseTree>) -> Result<Lowered, RootSpecError> {
+    let accounts = Accounts::new(spec, base)?;
     let mut explicit: BTreeMap<String, (&'static str, RootFileSpec)> = BTreeMap::new();
     let mut add = |what: &'static str, file: RootFileSpec| {
         let path = file.path.clone();
@@ -67,7 +67,7 @@ pub(crate) fn lower(spec: &RootSpec) -> Result<Lowered, RootSpecError> {
         let path = relative(&format!("link `{path}`"), path)?;
         add("a link", RootFileSpec::symlink(path, target.clone()))?;
     }
-    let derived = derived(spec, &accounts)?
+    let derived = derived(spec, &accounts, base)?
         .into_iter()
         .filter(|file| !explicit.contains_key(&file.path))
         .collect();
@@ -116,17 +116,24 @@ fn lower_directory(
     })
 }
 
-fn derived(spec: &RootSpec, accounts: &Accounts) -> Result<Vec<RootFileSpec>, RootSpecError> {
+fn derived(
+    spec: &RootSpec,
+    accounts: &Accounts,
+    base: Option<&BaseTree>,
+) -> Result<Vec<RootFileSpec>, RootSpecError> {
     let mut files = Vec::new();
     let has_accounts = spec.users.is_some() || spec.groups.is_some();
     if has_accounts {
         files.push(RootFileSpec::text("etc/passwd", accounts.passwd()));
         files.push(RootFileSpec::text("etc/group", accounts.group()));
-        files.push(RootFileSpec {
-            mode: Some("0640".to_owned()),
-            gid: accounts.gid("shadow").unwrap_or(0),
-            ..RootFileSpec::text("etc/shadow", accounts.shadow())
-        });
+        let shadow = accounts.shadow();
+        if !shadow.is_empty() && !accounts.keeps_shadow() {
+            files.push(RootFileSpec {
+                mode: Some("0640".to_owned()),
+                gid: accounts.gid("shadow").unwrap_or(0),
+                ..RootFileSpec::text("etc/shadow", shadow)
+            });
+        }
         for user in accounts.users().iter().filter(|user| user.creates_home) {
             let mode = if user.uid == 0 { "0700" } else { "0755" };
             let Some(home) = user.home.strip_prefix('/').filter(|home| !home.is_empty()) else {
@@ -140,11 +147,14 @@ fn derived(spec: &RootSpec, accounts: &Accounts) -> Result<Vec<RootFileSpec>, Ro
             ));
         }
     }
-    if spec.tmp.unwrap_or(true) {
-        files.push(RootFileSpec::directory("tmp".to_owned(), "1777", 0, 0));
-        files.push(RootFileSpec::directory("var/tmp".to_owned(), "1777", 0, 0));
+    for place in ["tmp", "var/tmp"] {
+        let stands = || base.is_some_and(|tree| tree.unusual_directory_at(place).is_some());
+        if spec.tmp.unwrap_or_else(|| !stands()) {
+            files.push(RootFileSpec::directory(place.to_owned(), "1777", 0, 0));
+        }
     }
-    if spec.nsswitch.unwrap_or(has_accounts) {
+    let needs_nsswitch = has_accounts && !accounts.has_nsswitch();
+    if spec.nsswitch.unwrap_or(needs_nsswitch) {
         files.push(RootFileSpec::text("etc/nsswitch.conf", NSSWITCH.to_owned()));
     }
     if let Some(fields) = &spec.os_release {

@@ -25,8 +25,9 @@ impl OwnerSpec {
             (Some(_), Some(_)) => return Err(both("uid", "user")),
             (uid, None) => (uid, None),
             (None, Some(name)) => {
-                let user = accounts.user(name).ok_or_else(|| unknown("user", name))?;
-                (Some(user.uid), Some(user.gid))
+                let ids = accounts.user_ids(name);
+                let (uid, gid) = ids.ok_or_else(|| unknown("user", name))?;
+                (Some(uid), Some(gid))
             }
         };
         let gid = match (self.gid, &self.group) {

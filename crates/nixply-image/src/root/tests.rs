@@ -2,16 +2,16 @@ use super::*;
 use crate::{RootFileSpec, RootFileType};
 
 fn lowered(json: &str) -> Lowered {
-    lower(&serde_json::from_str(json).unwrap()).unwrap()
+    lower(&serde_json::from_str(json).unwrap(), None).unwrap()
 }
 
 fn refusal(json: &str) -> String {
-    let error = lower(&serde_json::from_str(json).unwrap()).unwrap_err();
+    let error = lower(&serde_json::from_str(json).unwrap(), None).unwrap_err();
     error.to_string()
 }
 
 /// All files, one line each: mode, owner, path, and what it holds.
-fn listing(lowered: &Lowered) -> Vec<String> {
+pub(super) fn listing(lowered: &Lowered) -> Vec<String> {
     let line = |file: &RootFileSpec| {
         let layer = file.to_layer();
         let mode = layer.map_or_else(|_| "source".to_owned(), |file| format!("{:04o}", file.mode));
@@ -29,7 +29,7 @@ fn listing(lowered: &Lowered) -> Vec<String> {
     lines
 }
 
-fn text<'l>(lowered: &'l Lowered, path: &str) -> &'l str {
+pub(super) fn text<'l>(lowered: &'l Lowered, path: &str) -> &'l str {
     let mut files = lowered.explicit.iter().chain(&lowered.derived);
     let file = files.find(|file| file.path == path).unwrap();
     file.content.as_deref().unwrap()

@@ -16,7 +16,7 @@ pub(super) fn give_homes_to_users(
 ) {
     let homes: Vec<(&str, &Account)> = users
         .iter()
-        .filter(|user| user.uid != 0 && user.creates_home)
+        .filter(|user| user.uid != 0 && user.owns_home)
         .filter_map(|user| Some((user.home.strip_prefix('/')?, user)))
         .filter(|(home, _)| !home.is_empty())
         .collect();

@@ -4,7 +4,7 @@ use crate::linking::tests::{A, B, Store, closure};
 fn compose(store: &Store, json: &str) -> Result<ComposedRoot, RootError> {
     let spec = format!(r#"{{"schema":"nixply.image/1",{json}}}"#).replace("PATH", A);
     let spec = ImageSpec::from_json(spec.as_bytes()).unwrap();
-    compose_root(&spec, Path::new("/"), None, &store.root())
+    compose_root(&spec, Path::new("/"), None, &store.root(), None)
 }
 
 fn store() -> Store {
@@ -94,7 +94,7 @@ fn links_lead_to_what_the_image_has() {
     let shell = |target: &str, closure: Option<&Closure>| {
         let spec = format!(r#"{{"schema":"nixply.image/1","root":{{"shell":"{target}"}}}}"#);
         let spec = ImageSpec::from_json(spec.as_bytes()).unwrap();
-        compose_root(&spec, Path::new("/"), closure, &store().root()).map(drop)
+        compose_root(&spec, Path::new("/"), closure, &store().root(), None).map(drop)
     };
     shell(&format!("{A}/bin/sh"), None).unwrap();
     shell("/opt/sh", None).unwrap();

@@ -11,7 +11,7 @@
 mod go_header;
 mod tree;
 
-use crate::entries::{StoredEntry, StoredEntryKind};
+use crate::entries::{StoredEntry, StoredEntryKind, WantsText};
 use crate::error::WriteLayerError;
 use crate::header::{BLOCK_BYTES, Entry, EntryKind, HeaderStyle};
 use crate::spec::StoreRoot;
@@ -127,23 +127,37 @@ pub(crate) fn write_nix2container<S: TarSink>(
 pub fn read_nix2container_entries(
     paths: &[Nix2containerPath],
     store: &StoreRoot,
+    wants_text: WantsText,
     visit: &mut dyn FnMut(StoredEntry),
 ) -> Result<(), WriteLayerError> {
     for (name, source) in build(paths, store)?.entries() {
         let name = name.strip_prefix(b"/").unwrap_or(&name);
         if !name.is_empty() {
-            visit(stored_entry(name, source));
+            visit(stored_entry(name, source, wants_text)?);
         }
     }
     Ok(())
 }
 
-fn stored_entry(name: &[u8], source: Option<&Source>) -> StoredEntry {
+fn stored_entry(
+    name: &[u8],
+    source: Option<&Source>,
+    wants_text: WantsText,
+) -> Result<StoredEntry, WriteLayerError> {
     let (kind, mode, uid, gid) = match source {
         None => (StoredEntryKind::Directory, MODE_IMPLIED_DIRECTORY, 0, 0),
         Some(source) => {
             let kind = match &source.kind {
                 Kind::Directory => StoredEntryKind::Directory,
+                Kind::File { size_bytes } if wants_text(name) => {
+                    let physical = &source.physical;
+                    File::open(physical)
+                        .and_then(|mut file| StoredEntryKind::of_file(*size_bytes, &mut file))
+                        .map_err(|error| WriteLayerError::Read {
+                            path: physical.clone(),
+                            source: error,
+                        })?
+                }
                 Kind::File { .. } => StoredEntryKind::Other,
                 Kind::Symlink { target } => StoredEntryKind::Symlink {
                     target: target.clone(),
@@ -152,13 +166,13 @@ fn stored_entry(name: &[u8], source: Option<&Source>) -> StoredEntry {
             (kind, source.mode, source.owner.uid, source.owner.gid)
         }
     };
-    StoredEntry {
+    Ok(StoredEntry {
         name: name.to_vec(),
         kind,
         mode,
         uid,
         gid,
-    }
+    })
 }
 
 fn write_entry<S: TarSink>(
