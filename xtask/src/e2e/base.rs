@@ -69,6 +69,7 @@ pub(super) fn debian(world: &World) -> Result<()> {
         printed == "usr/bin\n/usr/bin/hello\n700\n1777\nyes hello",
         "the base is not intact in the container: {printed:?}"
     );
+    accounts(world, &lock)?;
     let echo = world.shell.root.join("bin/echo");
     let printed = text(docker.run(&reference).arg(echo).arg("from the store"))?;
     ensure!(
@@ -179,6 +180,75 @@ fn sha256_of(file: &Path) -> Result<String> {
     Ok(printed.split(' ').next().unwrap_or_default().to_owned())
 }
 
+/// Users are added to the base's own, as one of which it runs.
+fn accounts(world: &World, lock: &Path) -> Result<()> {
+    let docker = world.docker()?;
+    let spec = world.scratch.dir().join("users-on-debian.json");
+    let image = json!({
+        "schema": "nixply.image/1",
+        "base": lock,
+        "root": {
+            "users": {
+                "joe": {"uid": 1000, "groups": ["sudo"]},
+                "postgres": {"uid": 999, "shell": "/bin/bash"},
+            },
+            "files": {
+                "/var/lib/postgres/conf/a": {"text": "a", "user": "postgres"},
+                "/home/joe/.config/b": {"text": "b", "user": "joe", "mode": "0600"},
+            },
+        },
+    });
+    fs::write(&spec, image.to_string())?;
+    let reference = world.reference("users-on-debian:v1")?;
+    world.nixply.push(&spec, &reference, &[])?;
+    let run = |user: &str, script: &str| {
+        let args = ["run", "--rm", "--network=none", "--user", user, &reference];
+        text(docker.command(args).args(["/bin/bash", "-c", script]))
+    };
+    // Nobody says who it runs as: the base does.
+    let printed = text(docker.run(&reference).args(["/bin/bash", "-c", "id -un"]))?;
+    ensure!(printed == "postgres", "it runs as {printed}");
+    for (user, script, expected) in [
+        (
+            "postgres",
+            "id",
+            "uid=999(postgres) gid=999(postgres) groups=999(postgres)",
+        ),
+        (
+            "joe",
+            "id; cat ~/.config/b",
+            "uid=1000(joe) gid=1000(joe) groups=1000(joe),27(sudo)\nb",
+        ),
+        (
+            "postgres",
+            "id joe; echo ~joe; touch ~/x ~/conf/x 2>&1",
+            "uid=1000(joe) gid=1000(joe) groups=1000(joe),27(sudo)\n/home/joe",
+        ),
+        (
+            "postgres",
+            "stat -c '%a %U:%G' ~ ~/conf ~/conf/a /home/joe /home/joe/.config /tmp",
+            "750 postgres:postgres\n755 postgres:postgres\n644 postgres:postgres\n755 joe:joe\n755 joe:joe\n1777 root:root",
+        ),
+        (
+            "root",
+            "cat /etc/shadow; head -n 1 /etc/nsswitch.conf; head -n 1 /etc/passwd",
+            "root:$6$secret:1::::::\n# of the base\nroot:x:0:0:root:/root:/bin/sh",
+        ),
+    ] {
+        let printed = run(user, script)?;
+        ensure!(
+            printed == expected,
+            "`{script}` printed\n{printed}\nexpected\n{expected}"
+        );
+    }
+    let plan = text(world.nixply.command(["plan", "--json"]).arg(&spec))?;
+    ensure!(
+        !plan.contains("secret") && !fs::read_to_string(lock)?.contains("secret"),
+        "the base's passwords are told"
+    );
+    Ok(())
+}
+
 /// The same tree from Docker's own archive is the same base.
 fn on_saved(world: &World, spec: &Path) -> Result<()> {
     let plan = |more: &[&str]| {
@@ -220,10 +290,27 @@ fn saved(world: &World) -> PathBuf {
 fn debian_base(world: &World) -> Result<String> {
     let dir = world.scratch.subdir("debian-base")?;
     let root = DebianRoot::unpack(&this_release()?, dir, &[])?;
+    for (file, lines) in [
+        (
+            "etc/passwd",
+            "postgres:x:999:999::/var/lib/postgres:/bin/sh\n",
+        ),
+        ("etc/group", "sudo:x:27:\npostgres:x:999:\n"),
+    ] {
+        let file = root.path(file);
+        let before = fs::read_to_string(&file)?;
+        fs::write(file, before + lines)?;
+    }
+    fs::write(root.path("etc/shadow"), "root:$6$secret:1::::::\n")?;
+    fs::write(
+        root.path("etc/nsswitch.conf"),
+        "# of the base\npasswd: files\ngroup: files\n",
+    )?;
     let docker = world.docker()?;
     let base = world.reference("debian:base")?;
-    let import = "chmod 1777 tmp && chmod 700 root && \
-        tar -c --exclude=./apt . | docker import --change 'ENV DEBIAN=yes' - \"$0\" && docker push -q \"$0\"";
+    let import = "chmod 1777 tmp && chmod 700 root && chmod 640 etc/shadow && \
+        mkdir -m 750 var/lib/postgres && chown 999:999 var/lib/postgres && \
+        tar -c --exclude=./apt . | docker import --change 'ENV DEBIAN=yes' --change 'USER postgres' - \"$0\" && docker push -q \"$0\"";
     let mut import = command("sh", ["-euc", import, &base]);
     import
         .current_dir(root.path("/"))
