@@ -243,6 +243,15 @@ pub enum RootFileProblem {
     /// The mode has bits outside 07777.
     #[error("the mode has bits outside 07777")]
     Mode,
+    /// The owner or the group is no number that a kernel takes: it would become another one, such as root's, or none.
+    #[error(
+        "{id} is no user or group ID: expected at most {}",
+        crate::root_files::MAX_ID
+    )]
+    Id {
+        /// The number.
+        id: u64,
+    },
     /// Only a program that is run has capabilities.
     #[error("only a regular file has capabilities")]
     Capabilities,

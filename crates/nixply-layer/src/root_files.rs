@@ -18,6 +18,9 @@ const MODE_IMPLIED_DIRECTORY: u32 = 0o755;
 /// All mode bits that a root file may have: permissions, setuid, setgid, sticky.
 pub(crate) const MODE_BITS: u32 = 0o7777;
 
+/// The greatest user or group ID: the one above means "leave it" to chown(2), and those above that are cut to 32 bits.
+pub(crate) const MAX_ID: u64 = u32::MAX as u64 - 1;
+
 /// The components of a path. Ordered component by component, so a directory comes right before what it holds.
 type Components<'a> = Vec<&'a str>;
 
@@ -185,6 +188,9 @@ fn check<'a>(file: &'a RootFile, store_dir: &StoreDir) -> Result<Components<'a>,
     }
     if file.mode & !MODE_BITS != 0 {
         return Err(RootFileProblem::Mode);
+    }
+    if let Some(id) = [file.uid, file.gid].into_iter().find(|id| *id > MAX_ID) {
+        return Err(RootFileProblem::Id { id });
     }
     if file.capabilities.is_some() && !matches!(file.kind, RootFileKind::File(_)) {
         return Err(RootFileProblem::Capabilities);

@@ -211,6 +211,28 @@ fn root_files_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn owners_that_a_kernel_would_cut_are_refused() {
+    let check = |uid, gid| {
+        let files = [RootFile {
+            uid,
+            gid,
+            ..inline("x")
+        }];
+        check_root_files(&files, StoreRoot::default().store_dir())
+    };
+    let greatest = u64::from(u32::MAX) - 1;
+    check(greatest, greatest).unwrap();
+    for (uid, gid, expected) in [(1 << 32, 0, 1 << 32), (0, greatest + 1, greatest + 1)] {
+        match check(uid, gid) {
+            Err(WriteLayerError::RootFile { problem, .. }) => {
+                assert_eq!(problem, RootFileProblem::Id { id: expected });
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn the_check_of_root_files_reads_nothing() {
     let source = RootFileKind::File(FileContent::Source {
         path: PathBuf::from("/no/such/file"),

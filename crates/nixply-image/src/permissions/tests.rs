@@ -140,6 +140,10 @@ fn rules_that_cannot_be_followed_are_named() {
             "perms: rule `x` gives neither a mode nor an owner",
         ),
         (
+            r#"{"regex":"x","mode":"4755","uid":4294967296}"#.to_owned(),
+            "perms: rule `x`",
+        ),
+        (
             r#"{"regex":"x","user":"joe"}"#.to_owned(),
             "perms: rule `x`",
         ),

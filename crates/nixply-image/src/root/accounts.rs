@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// The greatest ID: the one above means "leave it" to chown(2).
-const MAX_ID: u64 = 4_294_967_294;
+pub(super) const MAX_ID: u64 = 4_294_967_294;
 
 /// Home directories that stand for having none (`useradd`, Debian's policy, `NixOS`).
 const NO_HOMES: [&str; 4] = ["/", "/var/empty", "/nonexistent", "/dev/null"];

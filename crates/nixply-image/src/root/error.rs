@@ -32,6 +32,14 @@ pub enum RootSpecError {
         /// The number.
         id: u64,
     },
+    /// A number of an owner does not fit, or means "none" (-1).
+    #[error("{wanted_by}: {id} is no user or group ID: expected at most 4294967294")]
+    OwnerId {
+        /// What has the owner.
+        wanted_by: String,
+        /// The number.
+        id: u64,
+    },
     /// Two have one number.
     #[error("{what}s `{first}` and `{second}` both have the ID {id}")]
     DuplicateId {

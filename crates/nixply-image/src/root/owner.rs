@@ -1,6 +1,6 @@
 //! Owners by name or number, and paths as people write them.
 
-use super::accounts::Accounts;
+use super::accounts::{Accounts, MAX_ID};
 use super::error::RootSpecError;
 use super::spec::OwnerSpec;
 
@@ -21,6 +21,16 @@ impl OwnerSpec {
             what,
             name: name.clone(),
         };
+        if let Some(id) = [self.uid, self.gid]
+            .into_iter()
+            .flatten()
+            .find(|id| *id > MAX_ID)
+        {
+            return Err(RootSpecError::OwnerId {
+                wanted_by: wanted_by.to_owned(),
+                id,
+            });
+        }
         let (uid, primary) = match (self.uid, &self.user) {
             (Some(_), Some(_)) => return Err(both("uid", "user")),
             (uid, None) => (uid, None),

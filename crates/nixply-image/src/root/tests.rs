@@ -297,6 +297,15 @@ fn files_that_make_no_sense_are_said() {
             "file `/x`: give either `gid` or `group`",
         ),
         (
+            // Cut to 32 bits it would be root's, with a setuid bit.
+            r#"{"files":{"/x":{"text":"","mode":"4755","uid":4294967296}}}"#,
+            "file `/x`: 4294967296 is no user or group ID",
+        ),
+        (
+            r#"{"directories":{"/x":{"gid":4294967295}}}"#,
+            "directory `/x`: 4294967295 is no user or group ID",
+        ),
+        (
             r#"{"files":{"/x":{}}}"#,
             "file `/x`: expected either `text` or `source`",
         ),
