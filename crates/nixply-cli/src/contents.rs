@@ -2,7 +2,7 @@
 
 use crate::error::{CliError, ExitStatus};
 use crate::image::{self, Request};
-use crate::input::{Input, read_input};
+use crate::input::{Input, closure_paths, read_input, read_input_closure};
 use crate::nix;
 use crate::options::{ConfigOptions, ImageOptions, PlanOptions, StoreOptions};
 use crate::registries::Registries;
@@ -193,24 +193,16 @@ pub(crate) fn references(
         return Ok(References::Known(closure_of_image));
     }
     if let Some(given) = closure {
-        return match read_input(given)? {
-            Input::Closure(closure) => Ok(check_closure(image, known, given, closure)),
-            Input::Plan(_) | Input::Decided(_) | Input::Spec(..) => Err(CliError::new(
+        return match read_input_closure(given)? {
+            Some(closure) => Ok(check_closure(image, known, given, closure)),
+            None => Err(CliError::new(
                 ExitStatus::Input,
                 format!("--closure: `{given}` is no closure, so it has no references"),
             )),
         };
     }
     let contents = &known.contents;
-    let paths: Vec<String> = if contents.roots.is_empty() {
-        contents
-            .paths()
-            .map(|held| contents.store_dir.display(&held.path))
-            .collect()
-    } else {
-        let roots = contents.roots.iter();
-        roots.map(|root| contents.store_dir.display(root)).collect()
-    };
+    let paths = closure_paths(contents);
     if paths.is_empty() {
         return Ok(References::Unknown(
             "the image names no store paths".to_owned(),

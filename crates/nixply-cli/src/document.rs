@@ -15,6 +15,7 @@ pub(crate) enum Document {
     Closure,
     Plan,
     Spec,
+    Manifest,
     Fleet,
     ReuseReport,
     Comparison,
@@ -45,6 +46,9 @@ impl Document {
         if ImageSpec::is_spec(bytes) {
             return Some(Self::Spec);
         }
+        if is_manifest(bytes) {
+            return Some(Self::Manifest);
+        }
         if let Ok(head) = serde_json::from_slice::<Head>(bytes) {
             let (schema, _) = head.schema.split_once('/')?;
             return match schema {
@@ -70,6 +74,7 @@ impl Document {
             Self::Closure => "a closure",
             Self::Plan => "a plan",
             Self::Spec => "an image specification",
+            Self::Manifest => "the manifest of an image",
             Self::Fleet => "a fleet of `nixply bench reuse`",
             Self::ReuseReport => "a report of `nixply bench reuse`",
             Self::Comparison => "a report of `nixply diff`",
@@ -93,6 +98,9 @@ impl Document {
             Self::Plan | Self::Spec => {
                 Some("it is given without an option, to commands that plan or make an image")
             }
+            Self::Manifest => Some(
+                "give what the image is made from, or the image: `docker://REF`, an OCI layout or an archive",
+            ),
             Self::Fleet => Some("`nixply bench reuse FILE` reads it"),
             Self::ReuseReport | Self::Comparison | Self::Explanation => None,
         }
@@ -104,6 +112,21 @@ impl Document {
             .because(&format!("it is {}, not {expected}", self.name()))
             .maybe_hint(self.place().map(str::to_owned))
     }
+}
+
+/// True for a manifest or an index of OCI's or Docker's.
+fn is_manifest(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Telling {
+        schema_version: u64,
+        layers: Option<serde::de::IgnoredAny>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    bytes.trim_ascii_start().first() == Some(&b'{')
+        && serde_json::from_slice::<Telling>(bytes).is_ok_and(|found| {
+            found.schema_version == 2 && (found.layers.is_some() || found.manifests.is_some())
+        })
 }
 
 #[cfg(test)]
@@ -125,6 +148,11 @@ mod tests {
                 r#"{"a": ["/nix/store/x"], "b": []}"#,
                 Some(Document::PackageSets),
             ),
+            (
+                r#"{"schemaVersion": 2, "config": {}, "layers": []}"#,
+                Some(Document::Manifest),
+            ),
+            (r#"{"schemaVersion": 2, "title": "x"}"#, None),
             (r#"{"schema": "other/1"}"#, None),
             (r#"{"a": ["x"]}"#, None),
             ("{}", None),

@@ -1,10 +1,12 @@
 //! What `IMAGE` on the command line is, told by its content.
 
+use crate::commands::program;
 use crate::document::Document;
 use crate::error::{CliError, ExitStatus};
 use crate::nix;
 use crate::other_tools;
-use nixply_image::{ImageSpec, Plan};
+use crate::store_output;
+use nixply_image::{ImageContents, ImageSpec, Plan};
 use nixply_oci::ImageReference;
 use nixply_store::{Closure, ClosureForm, StorePath, read_closure};
 use std::io::Read as _;
@@ -59,10 +61,10 @@ pub(crate) fn read_input(image: &str) -> Result<Input, CliError> {
         Ok(canonical) => canonical,
         // `.#x`, `nixpkgs#hello` and the like; a plain word or a path is a misspelt file.
         Err(_) if image.contains('#') => {
-            return nix::closure_of(&[image.to_owned()]).map(Input::Closure);
+            return store_output::of_installable(image);
         }
         Err(_) if store_path_of(path).is_some() => {
-            return nix::closure_of(&[image.to_owned()]).map(Input::Closure);
+            return store_output::of_installable(image);
         }
         Err(error) => {
             let hint = if image.parse::<ImageReference>().is_ok() {
@@ -80,48 +82,56 @@ pub(crate) fn read_input(image: &str) -> Result<Input, CliError> {
             });
         }
     };
-    if canonical.is_file()
-        && let Some(input) = read_regular_file(image, &canonical)?
-    {
-        return Ok(input);
-    }
-    match store_path_of(&canonical) {
-        Some(store_path) => nix::closure_of(&[store_path]).map(Input::Closure),
-        // The absolute path: a bare name would be looked up in Nix's registry of flakes.
-        None if canonical.join("flake.nix").is_file() => {
-            nix::closure_of(&[canonical.display().to_string()]).map(Input::Closure)
-        }
-        None => Err(CliError::new(
-            ExitStatus::Input,
-            format!("`{image}` is a directory that is neither a store path nor a flake"),
-        )),
-    }
-}
-
-/// A file outside the store must be something that an image can be made from; a store path that is a file may as well be
-/// just that, and then there is nothing to read.
-fn read_regular_file(image: &str, path: &Path) -> Result<Option<Input>, CliError> {
-    let in_store = store_path_of(path).is_some();
-    if stored_place(image)?.is_some() {
-        return if in_store {
-            Ok(None)
-        } else {
-            Err(stored_instead(image))
+    if let Some(store_path) = store_path_of(&canonical) {
+        return match store_output::of_path(image, &canonical)? {
+            Some(input) => Ok(input),
+            None => nix::closure_of(&[store_path]).map(Input::Closure),
         };
     }
-    // A store path can be a disk image of any size; its first bytes tell that it is no closure, plan or specification.
-    if in_store {
-        let head = read_head(path)?;
-        let first = head.iter().find(|byte| !byte.is_ascii_whitespace());
-        if !first.is_some_and(|byte| b"{[/#".contains(byte)) {
-            return Ok(None);
-        }
+    // Outside the store, whatever is no flake must be something that an image can be made from.
+    if stored_place(image)?.is_some() {
+        return Err(stored_instead(image));
     }
-    let bytes = read_file(path)?;
-    if in_store && !is_known(&bytes) {
-        return Ok(None);
+    if canonical.is_file() {
+        let directory = canonical.parent().unwrap_or(Path::new("/"));
+        return read_bytes(&read_file(&canonical)?, image, directory);
     }
-    read_bytes(&bytes, image, path.parent().unwrap_or(Path::new("/"))).map(Some)
+    if canonical.join("flake.nix").is_file() {
+        // The absolute path: a bare name would be looked up in Nix's registry of flakes.
+        return store_output::of_installable(&canonical.display().to_string());
+    }
+    Err(CliError::new(
+        ExitStatus::Input,
+        format!("`{image}` is a directory that is neither a store path nor a flake"),
+    ))
+}
+
+/// The closure that an argument stands for: itself, or that of the image that a plan decides. None where an argument is an
+/// image specification.
+pub(crate) fn read_input_closure(image: &str) -> Result<Option<Closure>, CliError> {
+    let plan = match read_input(image)? {
+        Input::Closure(closure) => return Ok(Some(closure)),
+        Input::Plan(plan) | Input::Decided(plan) => plan,
+        Input::Spec(..) => return Ok(None),
+    };
+    let contents = ImageContents::of_plan(&plan)
+        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
+    let paths = closure_paths(&contents);
+    if paths.is_empty() {
+        let message = format!("`{image}` is a plan without store paths, so it has no closure");
+        return Err(CliError::new(ExitStatus::Input, message));
+    }
+    nix::closure_of(&paths).map(Some)
+}
+
+/// The store paths whose closure an image has: its roots where they are recorded, else all that it holds.
+pub(crate) fn closure_paths(contents: &ImageContents) -> Vec<String> {
+    let display = |path: &StorePath| contents.store_dir.display(path);
+    if contents.roots.is_empty() {
+        contents.paths().map(|held| display(&held.path)).collect()
+    } else {
+        contents.roots.iter().map(display).collect()
+    }
 }
 
 /// The closure of a specification: its file, or what Nix says of its store paths and contents; none where it names neither.
@@ -178,20 +188,13 @@ pub(crate) fn store_path_of(path: &Path) -> Option<String> {
     found.last()?.to_str().map(str::to_owned)
 }
 
-fn is_known(bytes: &[u8]) -> bool {
-    ClosureForm::detect(bytes).is_ok()
-        || Plan::is_plan(bytes)
-        || ImageSpec::is_spec(bytes)
-        || other_tools::is_known(bytes)
-}
-
 /// True for the forms that a closure shows in its first bytes. To look for a schema is to read all of a document, and
 /// closures are the big ones. A derivation's attributes are any JSON object, so they are not told so early.
 fn is_surely_closure(bytes: &[u8]) -> bool {
     ClosureForm::detect(bytes).is_ok_and(|form| form != ClosureForm::DerivationAttrs)
 }
 
-fn read_bytes(bytes: &[u8], name: &str, base: &Path) -> Result<Input, CliError> {
+pub(crate) fn read_bytes(bytes: &[u8], name: &str, base: &Path) -> Result<Input, CliError> {
     let input = |error: &(dyn std::error::Error + 'static)| {
         CliError::context(ExitStatus::Input, format!("cannot use `{name}`"), error)
     };
@@ -206,10 +209,29 @@ fn read_bytes(bytes: &[u8], name: &str, base: &Path) -> Result<Input, CliError> 
         let spec = ImageSpec::from_json(bytes).map_err(|error| input(&error))?;
         return Ok(Input::Spec(Box::new(spec), base.to_owned()));
     }
+    if program::is_program(bytes) {
+        return plan_of_program(bytes, name);
+    }
     if let Some(plan) = other_tools::plan(bytes, name)? {
         return Ok(Input::Decided(Box::new(plan)));
     }
     closure_from(bytes, name).map(Input::Closure)
+}
+
+/// A program of nixply pushes, loads or streams an image, and that is the image which is meant.
+fn plan_of_program(program: &[u8], name: &str) -> Result<Input, CliError> {
+    let Some(file) = program::plan_of(program, name)? else {
+        let message = format!("`{name}` is a program of nixply that names no plan");
+        return Err(CliError::new(ExitStatus::Input, message));
+    };
+    let bytes = read_file(&file)?;
+    let name = file.display().to_string();
+    // A program of a program could be itself.
+    if program::is_program(&bytes) {
+        let message = format!("`{name}` is a program of nixply, expected a plan");
+        return Err(CliError::new(ExitStatus::Input, message));
+    }
+    read_bytes(&bytes, &name, file.parent().unwrap_or(Path::new("/")))
 }
 
 fn closure_from(bytes: &[u8], name: &str) -> Result<Closure, CliError> {
@@ -237,7 +259,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(path).map_err(|error| cannot_read(path, &error))
 }
 
-fn cannot_read(path: &Path, error: &std::io::Error) -> CliError {
+pub(crate) fn cannot_read(path: &Path, error: &std::io::Error) -> CliError {
     CliError::context(
         ExitStatus::Failed,
         format!("cannot read `{}`", path.display()),

@@ -33,6 +33,7 @@ mod packer_input;
 mod progress;
 mod registries;
 mod request_log;
+mod store_output;
 mod stored;
 mod text;
 

@@ -16,8 +16,13 @@ use std::path::Path;
 /// True where bytes are such a file.
 pub(crate) fn is_known(bytes: &[u8]) -> bool {
     DockerToolsConf::is_conf(bytes)
-        || conf_of_stream_script(bytes).is_some()
+        || conf_of_stream_script(bytes).is_some_and(|conf| is_conf_file(&conf))
         || Nix2containerImage::is_image(bytes)
+}
+
+/// Another script may name a file that is called so.
+fn is_conf_file(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| DockerToolsConf::is_conf(&bytes))
 }
 
 /// The plan that such a file is; none where bytes are no such file.

@@ -4,7 +4,8 @@
 //!
 //! Sinks: [`write_oci_dir`], [`write_archive`] (one tar that is an OCI layout and a docker archive),
 //! [`write_docker_archive`] (the old form), and [`write_pulled_archive`] (the bytes that skopeo writes of an image in a
-//! registry). Sources: [`open_image`], which tells by content what it is given. This crate
+//! registry). Sources: [`open_image`], which tells by content what it is given, and [`is_image`], which
+//! tells it fast. This crate
 //! knows no network and no Nix; it sees images through the traits of [`nixply_oci`] and never learns where a layer's bytes
 //! come from.
 //!
@@ -44,7 +45,7 @@ pub use directory::write_oci_dir;
 pub use error::LayoutError;
 pub use merge::merge_docker_archives;
 pub use names::ImageNames;
-pub use open::{ImageForm, OpenOptions, OpenedImage, open_image};
+pub use open::{ImageForm, OpenOptions, OpenedImage, is_image, open_image};
 pub use pulled_archive::write_pulled_archive;
 pub use report::{LayerOutcome, WriteObserver, WriteReport, WrittenLayer};
 pub use unfinished::discard_unfinished;

@@ -4,7 +4,7 @@ mod check;
 mod sets;
 
 use crate::error::{CliError, ExitStatus, output};
-use crate::input::{Input, read_input};
+use crate::input::read_input_closure;
 use crate::packer_input::read_catalog;
 use crate::text;
 use nixply_image::DEFAULT_MAX_LAYERS;
@@ -122,14 +122,13 @@ pub(crate) fn of_sets(
 
 /// The closure that an argument stands for.
 fn closure(argument: &str) -> Result<Closure, CliError> {
-    match read_input(argument)? {
-        Input::Closure(closure) => Ok(closure),
-        Input::Plan(_) | Input::Decided(_) | Input::Spec(..) => Err(CliError::new(
+    read_input_closure(argument)?.ok_or_else(|| {
+        CliError::new(
             ExitStatus::Input,
             format!("`{argument}` is no closure, so it has no references"),
         )
-        .hint("`nix path-info --json -r PATH…` writes a closure")),
-    }
+        .hint("`nix path-info --json -r PATH…` writes a closure")
+    })
 }
 
 fn proposed_level(

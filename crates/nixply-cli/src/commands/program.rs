@@ -7,7 +7,7 @@ use crate::error::{CliError, ExitStatus};
 use crate::input::read_file;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The schema that this version reads and writes.
 const SCHEMA: &str = "nixply.program/1";
@@ -44,17 +44,17 @@ impl Program {
         })
     }
 
-    fn read(file: &Path) -> Result<Self, CliError> {
-        let bytes = read_file(file)?;
+    /// Reads a program; `name` is what errors call it.
+    fn from_bytes(bytes: &[u8], name: &str) -> Result<Self, CliError> {
         let no_program = |message: String| {
             CliError::new(
                 ExitStatus::Input,
-                format!("`{}` is no program of nixply: {message}", file.display()),
+                format!("`{name}` is no program of nixply: {message}"),
             )
         };
         let json = match bytes.strip_prefix(b"#!") {
             Some(rest) => rest.splitn(2, |byte| *byte == b'\n').nth(1).unwrap_or(b""),
-            None => &bytes,
+            None => bytes,
         };
         let program: Self =
             serde_json::from_slice(json).map_err(|error| no_program(error.to_string()))?;
@@ -72,9 +72,26 @@ impl Program {
     }
 }
 
+/// True where a file's first line names `nixply program` as the interpreter.
+pub(crate) fn is_program(bytes: &[u8]) -> bool {
+    let first_line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(b"");
+    first_line.starts_with(b"#!") && first_line.trim_ascii_end().ends_with(b"/nixply program")
+}
+
+/// The plan of the image that a program pushes, loads or streams, where it does any of these.
+pub(crate) fn plan_of(program: &[u8], name: &str) -> Result<Option<PathBuf>, CliError> {
+    let program = Program::from_bytes(program, name)?;
+    Ok(match program.command.as_slice() {
+        [command, plan, ..] if matches!(command.as_str(), "push" | "load" | "stream") => {
+            Some(PathBuf::from(plan)).filter(|plan| plan.is_absolute())
+        }
+        _ => None,
+    })
+}
+
 /// The words of the whole command line that a program and its caller make, `nixply` first.
 pub(crate) fn command_line(args: &Args) -> Result<Vec<OsString>, CliError> {
-    let program = Program::read(&args.file)?;
+    let program = Program::from_bytes(&read_file(&args.file)?, &args.file.display().to_string())?;
     let mut words = vec![OsString::from("nixply")];
     words.extend(program.command.into_iter().map(OsString::from));
     if args.arguments.is_empty() {

@@ -24,6 +24,7 @@ mod login;
 mod login_tools;
 mod network;
 mod other_tools;
+mod outputs;
 mod over_base;
 mod plan;
 mod pull_image;

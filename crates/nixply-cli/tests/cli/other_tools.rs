@@ -4,7 +4,7 @@ use crate::support::{APP, DATA, LIB, LIBC, Sandbox};
 use nixply_oci::DiffId;
 use serde_json::{Value, json};
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 
 /// A tar without entries.
 const TAR: [u8; 10240] = [0; 10240];
@@ -12,15 +12,7 @@ const TAR: [u8; 10240] = [0; 10240];
 /// A sandbox whose `nix` answers every question with `closure.json`, and a customisation layer in it.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
-    fs::create_dir_all(sandbox.path("bin")).unwrap();
-    // Another process writes it, for the reason that `Sandbox::helper` names.
-    let script =
-        "printf '#!/bin/sh\\nexec /bin/cat closure.json\\n' > bin/nix && chmod 755 bin/nix";
-    let written = Command::new("/bin/sh")
-        .args(["-c", script])
-        .current_dir(sandbox.path(""))
-        .status();
-    assert!(written.unwrap().success());
+    sandbox.program("nix", "exec /bin/cat closure.json");
     fs::create_dir(sandbox.path("custom")).unwrap();
     fs::write(sandbox.path("custom/layer.tar"), TAR).unwrap();
     let checksum = DiffId::of(&TAR).to_string();

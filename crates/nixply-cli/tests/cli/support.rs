@@ -86,10 +86,15 @@ impl Sandbox {
         fs::write(self.path(name), content).unwrap();
     }
 
-    /// Writes a credential helper into `bin/`. Another process does it: a file that this one has open for writing cannot be
-    /// run, and another test may be about to start a program just now, which inherits what is open.
+    /// Writes a credential helper into `bin/`.
     pub(crate) fn helper(&self, name: &str, script: &str) {
-        let file = self.path("bin").join(format!("docker-credential-{name}"));
+        self.program(&format!("docker-credential-{name}"), script);
+    }
+
+    /// Writes a shell script into `bin/`. Another process does it: a file that this one has open for writing cannot be
+    /// run, and another test may be about to start a program just now, which inherits what is open.
+    pub(crate) fn program(&self, name: &str, script: &str) {
+        let file = self.path("bin").join(name);
         fs::create_dir_all(self.path("bin")).unwrap();
         let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
         let written = Command::new("/bin/sh")

@@ -137,7 +137,7 @@ impl TarFiles {
     pub(crate) fn open(path: &Path, spool_dir: &Path) -> Result<Self, LayoutError> {
         let file = File::open(path).map_err(LayoutError::file("read", path))?;
         let mut start = [0; 4];
-        let n = read_at_most(&file, &mut start).map_err(LayoutError::file("read", path))?;
+        let n = read_start(&file, &mut start).map_err(LayoutError::file("read", path))?;
         let tar = match Compression::sniff(&start[..n]) {
             Compression::None => file,
             compression => uncompress(file, compression, path, spool_dir)?,
@@ -194,7 +194,7 @@ impl Read for ExtentReader<'_> {
 }
 
 /// Fills `buffer` from the start of a file, as far as the file goes.
-fn read_at_most(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut n_read = 0;
     while n_read < buffer.len() {
         match file.read_at(&mut buffer[n_read..], n_read as u64)? {

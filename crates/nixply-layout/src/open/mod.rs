@@ -9,6 +9,7 @@ mod docker;
 mod files;
 mod oci;
 mod tar_members;
+mod tell;
 mod verify;
 
 use crate::LayoutError;
@@ -23,6 +24,8 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use verify::VerifyingReader;
+
+pub use tell::is_image;
 
 /// Which of several images to open, and where to uncompress.
 #[derive(Debug, Clone, Copy)]

@@ -9,5 +9,6 @@ mod golden;
 mod merging;
 mod round_trip;
 mod support;
+mod telling;
 mod tools;
 mod writing;

@@ -4,8 +4,7 @@ use super::fleet::FleetOptions;
 use super::reuse::failed;
 use super::steps::Steps;
 use crate::error::{CliError, ExitStatus};
-use crate::input::{self, Input, read_file};
-use crate::nix;
+use crate::input::{read_file, read_input_closure};
 use nixply_reuse::Pin;
 use nixply_store::Closure;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +61,7 @@ pub(crate) fn pins(
         for installable in installables {
             let at_rev = at_revision(installable, rev)?;
             steps.begin(&at_rev);
-            closures.insert(installable.clone(), nix::closure_of(&[at_rev])?);
+            closures.insert(installable.clone(), closure(&at_rev)?);
         }
         pins.push(Pin::of_images(rev, &closures).map_err(|error| failed(&error))?);
     }
@@ -70,13 +69,12 @@ pub(crate) fn pins(
 }
 
 fn closure(installable: &str) -> Result<Closure, CliError> {
-    match input::read_input(installable)? {
-        Input::Closure(closure) => Ok(closure),
-        Input::Plan(_) | Input::Decided(_) | Input::Spec(..) => Err(CliError::new(
+    read_input_closure(installable)?.ok_or_else(|| {
+        CliError::new(
             ExitStatus::Input,
-            format!("`{installable}` is a plan or an image specification: expected a closure"),
-        )),
-    }
+            format!("`{installable}` is an image specification: expected a closure or a plan"),
+        )
+    })
 }
 
 /// The installable in a flake at a git revision.
