@@ -6,7 +6,8 @@ use crate::command::{self, command};
 use crate::nixply::pushed;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -119,13 +120,17 @@ pub(super) fn this_system() -> String {
     format!("{}-linux", std::env::consts::ARCH)
 }
 
+/// The packages of the stub.
+fn stub_packages(world: &World) -> String {
+    json!({ "nixply": world.nix_half.nixply, "bash": world.shell.root }).to_string()
+}
+
 /// `nix WORDS` on flakes in `dir` that nobody only looks at: the stub has the nixply of this run, and a shell.
 pub(super) fn in_use(world: &World, dir: &Path, words: &[&str]) -> Command {
     let features = ["--extra-experimental-features", "nix-command flakes"];
     let mut nix = world.nix.command("nix", features);
-    let packages = json!({ "nixply": world.nix_half.nixply, "bash": world.shell.root });
     nix.args(words)
-        .env("NIXPKGS_STUB", packages.to_string())
+        .env("NIXPKGS_STUB", stub_packages(world))
         .env("NIXPLY_CACHE_DIR", dir.join("cache"))
         .current_dir(dir);
     nix
@@ -184,5 +189,36 @@ pub(super) fn run_push(world: &World) -> Result<()> {
         "pushed as {}, but the manifest in the store has {digest}",
         first["digest"]
     );
+
+    // The command itself takes the installable, and what is built of `push`, for the same image.
+    let impure = dir.join("impure");
+    fs::create_dir_all(&impure)?;
+    fs::write(impure.join("nix"), IMPURE_NIX)?;
+    fs::set_permissions(impure.join("nix"), Permissions::from_mode(0o755))?;
+    let search = std::env::var("PATH")?;
+    let program = build("./documented#app.push")?.display().to_string();
+    for image in ["path:./documented#app", &program] {
+        let mut push = world.nixply.command(["push", image, &reference, "--json"]);
+        push.env("NIXPKGS_STUB", stub_packages(world))
+            .env("PATH", format!("{}:{search}", impure.display()))
+            .env("OUTER_PATH", &search)
+            .current_dir(&dir);
+        let again = pushed(&mut push)?;
+        ensure!(
+            again["digest"] == first["digest"] && again["layer_bytes_sent"] == 0,
+            "of {image}, nixply push pushed {again}"
+        );
+    }
+    let archive = build("./documented#app.archive")?;
+    let refused =
+        command::output(&mut world.nixply.command(["plan".as_ref(), archive.as_os_str()]))?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(
+        refused.status.code() == Some(3) && said.contains("is an image that exists already"),
+        "of an archive in the store, nixply plan says {said}"
+    );
     Ok(())
 }
+
+/// `nix` as `nixply` calls it; the stub of nixpkgs reads the environment.
+const IMPURE_NIX: &str = "#!/bin/sh\nPATH=$OUTER_PATH exec nix \"$@\" --impure\n";
