@@ -129,23 +129,23 @@ in
           "${function}: `${attribute}` of the image `${imageName}` would hold the layers of its base, which are in a registry; take the base from `nixply.lib.pullImage`, or use `push` and `load`, which need no download while building"
         else value;
 
-      program = name: command: defaultArguments: derivations.mkProgram {
+      program = name: command: derivations.mkProgram {
         name = "${name}-${baseName}";
-        inherit command defaultArguments;
+        inherit command;
         description = "${name} the image ${imageName}";
       };
       # The bytes go through a pipe: to compress them would only cost time, and Docker's image ID is the same.
-      load = options: program "load" ([ "load" "${plan}" "--compression" "none" "--tag" imageTag ] ++ options) [ ];
+      load = options: program "load" ([ "load" "${plan}" "--compression" "none" "--tag" imageTag ] ++ options);
       attributes = {
         inherit plan imageName imageTag;
         archive = withLayers "archive" (derivations.mkArchive { name = "${baseName}.tar"; inherit plan; tag = imageTag; });
         ociLayout = withLayers "ociLayout" (derivations.mkOciLayout { name = "${baseName}-oci-layout"; inherit plan; tag = imageTag; });
         baseInRegistry = isInRegistry (given.fromImage or null);
         manifest = derivations.mkManifest { name = "${baseName}-manifest.json"; inherit plan; };
-        push = program "push" [ "push" "${plan}" ] (if hasHost then [ reference ] else [ ]);
+        push = program "push" [ "push" "${plan}" "--own-name" reference ];
         load = load [ ];
         copyToRegistry =
-          if hasHost then program "push" [ "push" "${plan}" reference ] [ ]
+          if hasHost then program "push" [ "push" "${plan}" reference ]
           else throw "${function}: `copyToRegistry` pushes to the image's own name, and `${imageName}` names no registry: use `push`";
         copyToDockerDaemon = load [ "--into" "docker" ];
         copyToPodman = load [ "--into" "podman" ];

@@ -84,9 +84,8 @@ in
     attributes = quick // { exportReferencesGraph.closure = builtins.concatLists (builtins.attrValues sets); };
   };
 
-  # A program `bin/NAME`: a command of nixply with its first words, to which the caller's are added. `defaultArguments`
-  # stand in where the caller gives none.
-  mkProgram = { name, command, defaultArguments ? [ ], description ? "nixply ${builtins.head command}" }: build {
+  # A program `bin/NAME`: a command of nixply with its first words, to which the caller's are added.
+  mkProgram = { name, command, description ? "nixply ${builtins.head command}" }: build {
     inherit name;
     output = "program";
     request = {
@@ -95,7 +94,6 @@ in
       program = {
         schema = "nixply.program/1";
         inherit command;
-        default_arguments = defaultArguments;
       };
     };
     attributes = quick;

@@ -94,7 +94,8 @@ fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
                 "{option} has no meaning here: `{}` decides the layers already",
                 request.image
             ),
-        ));
+        )
+        .hint(where_decided(option)));
     }
     if let Some(compression) = options.compression {
         plan = plan
@@ -116,6 +117,25 @@ fn replan(mut plan: Plan, request: &Request<'_>) -> Result<Plan, CliError> {
         plan.platform.clone_from(platform);
     }
     Ok(plan)
+}
+
+/// Where a plan takes what an option of the command line says too late.
+fn where_decided(option: &str) -> String {
+    let argument = match option {
+        "--base" => "fromImage",
+        "--no-inherit-config" => "inheritConfig",
+        "--max-layers" => "maxLayers",
+        "--packer" => "packer",
+        "--layering-pipeline" => "layeringPipeline",
+        "--catalog" => "catalog",
+        "--prior" => "prior",
+        "--volatile" => "volatile",
+        "--layer-format" => "layerFormat",
+        _ => return format!("give {option} to the `nixply plan` that makes the plan"),
+    };
+    format!(
+        "set it where the plan is made: `{argument}` in the Nix expression, {option} of `nixply plan`"
+    )
 }
 
 /// Plans the image of a specification with a closure that was read.

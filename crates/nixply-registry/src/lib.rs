@@ -76,7 +76,7 @@ pub use keychain::{
 pub use log_in::LoginCheck;
 pub use options::{LAYER_INDEX_TAG, LayerIndexPlace, PushOptions};
 pub use push::{push, push_surveyed};
-pub use read::RegistryImage;
+pub use read::{RegistryImage, StoredIndex, read_index};
 pub use records::{KnownLayer, RecordStore, StoredRecord, Survey};
 pub use refusal::{ApiError, Refusal, Subject};
 pub use report::{

@@ -122,6 +122,35 @@ impl RegistryImage {
     }
 }
 
+/// An index in a registry, which stands for the images of several platforms.
+#[derive(Debug)]
+pub struct StoredIndex {
+    /// Of the bytes as they are stored.
+    pub descriptor: Descriptor,
+    /// What they say.
+    pub index: ImageIndex,
+}
+
+/// Reads the index under a tag or digest; none where a single image stands there.
+///
+/// # Panics
+///
+/// When it is used inside an asynchronous task of tokio.
+pub fn read_index(
+    client: &Client,
+    reference: &ImageReference,
+) -> Result<Option<StoredIndex>, RegistryError> {
+    let repository = client.repository(reference, Access::Pull)?;
+    let stored = repository.stored(reference);
+    Ok(match client.runtime().block_on(stored)? {
+        (_, Stored::Manifest(..)) => None,
+        (stored, Stored::Index(index)) => Some(StoredIndex {
+            descriptor: Descriptor::of(stored.media_type, &stored.bytes),
+            index,
+        }),
+    })
+}
+
 impl ImageSource for RegistryImage {
     fn image(&self) -> &StoredImage {
         &self.image

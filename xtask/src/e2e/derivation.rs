@@ -259,9 +259,12 @@ pub(super) fn programs(world: &World) -> Result<()> {
         run.env("NIXPLY_CACHE_DIR", world.nix.conf_dir().join("programs"));
         pushed(&mut run)
     };
-    // Without words, push and copyToRegistry know where to.
-    let by_name = run("push", "push", &["--json"]);
-    ensure!(by_name.is_err(), "options alone name no registry");
+    // Without a REF, push and copyToRegistry know where to, whatever options there are.
+    let by_name = run("push", "push", &["--json"])?;
+    ensure!(
+        by_name["tags"] == serde_json::json!([tag]),
+        "pushed elsewhere: {by_name}"
+    );
     let copied = run("copyToRegistry", "push", &["--json"])?;
     let again = run("push", "push", &[&format!("{name}:other"), "--json"])?;
     ensure!(

@@ -12,7 +12,7 @@ use crate::text;
 use clap::ValueEnum;
 use nixply_layer::Compression;
 use nixply_layout::write_archive;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus as ExitStatusOfProgram, Stdio};
 
 /// Makes an image and streams it into Docker, Podman or containerd
 #[derive(Debug, clap::Args)]
@@ -51,6 +51,54 @@ impl Engine {
             Self::Containerd => ("ctr", &["images", "import", "-"]),
         }
     }
+
+    /// The engine's name as `--into` takes it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+            Self::Containerd => "containerd",
+        }
+    }
+
+    /// True where the program is there and its daemon is not; Podman has none.
+    fn lacks_daemon(self) -> bool {
+        let (program, _) = self.command();
+        let asked = Command::new(program)
+            .arg("version")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        self != Self::Podman && asked.is_ok_and(|status| !status.success())
+    }
+
+    /// Another engine that is on `PATH`.
+    fn other(self) -> Option<Self> {
+        let others = [Self::Podman, Self::Docker, Self::Containerd];
+        let is_there = |engine: &Self| environment::find_program(&[engine.command().0]).is_some();
+        others
+            .into_iter()
+            .filter(|engine| *engine != self)
+            .find(is_there)
+    }
+}
+
+/// An engine that said itself why it did not take the image.
+fn refused(engine: Engine, status: ExitStatusOfProgram, args: &Args) -> CliError {
+    let (program, arguments) = engine.command();
+    let command = format!("{program} {}", arguments.join(" "));
+    let failed = CliError::new(ExitStatus::Failed, format!("`{command}` failed: {status}"));
+    if !engine.lacks_daemon() {
+        return failed;
+    }
+    let name = engine.name();
+    let failed = failed.because(&format!("no daemon of {name} answers"));
+    let other = engine.other().filter(|_| args.into.is_none());
+    failed.hint(match other {
+        Some(other) => format!("start it, or load into {0} with `--into {0}`", other.name()),
+        None => "start it, or write a file with `nixply export`".to_owned(),
+    })
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
@@ -122,11 +170,7 @@ pub(crate) fn run(args: &Args) -> Result<(), CliError> {
         written => written,
     };
     if !status.success() {
-        let command = format!("{program} {}", arguments.join(" "));
-        return Err(CliError::new(
-            ExitStatus::Failed,
-            format!("`{command}` failed: {status}"),
-        ));
+        return Err(refused(engine, status, args));
     }
     written.map_err(|error| layout_error(&error))
 }

@@ -31,9 +31,6 @@ pub(crate) struct Program {
     schema: String,
     /// The words, from the name of the command on.
     command: Vec<String>,
-    /// What the caller's words are where there are none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    default_arguments: Vec<String>,
 }
 
 impl Program {
@@ -94,10 +91,6 @@ pub(crate) fn command_line(args: &Args) -> Result<Vec<OsString>, CliError> {
     let program = Program::from_bytes(&read_file(&args.file)?, &args.file.display().to_string())?;
     let mut words = vec![OsString::from("nixply")];
     words.extend(program.command.into_iter().map(OsString::from));
-    if args.arguments.is_empty() {
-        words.extend(program.default_arguments.into_iter().map(OsString::from));
-    } else {
-        words.extend(args.arguments.iter().cloned());
-    }
+    words.extend(args.arguments.iter().cloned());
     Ok(words)
 }

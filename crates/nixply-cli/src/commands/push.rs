@@ -35,6 +35,8 @@ use std::time::Instant;
 
 /// Makes an image and pushes it to a registry, reading only what the registry lacks
 #[derive(Debug, clap::Args)]
+// Only the programs of Nix functions can do without REF.
+#[command(override_usage = "nixply push [OPTIONS] <IMAGE> <REF>")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an option of its own"
@@ -42,9 +44,12 @@ use std::time::Instant;
 pub(crate) struct Args {
     /// A closure file, `-`, a plan, an image specification, a store path or an installable
     image: String,
-    /// Where to: HOST/REPOSITORY[:TAG]
-    #[arg(value_name = "REF")]
-    reference: String,
+    /// Where to: HOST/REPOSITORY[:TAG]; without a tag, those of --tag, else the image's own, else `latest`
+    #[arg(value_name = "REF", required_unless_present = "own_name")]
+    reference: Option<String>,
+    /// The image's own name, which counts where no REF is given
+    #[arg(long, value_name = "REF", hide = true)]
+    own_name: Option<String>,
     #[command(flatten)]
     options: ImageOptions,
     #[command(flatten)]
@@ -107,6 +112,29 @@ impl From<ManifestFormatName> for ManifestFormat {
     }
 }
 
+impl Args {
+    /// Where to push: to REF, else to the image's own name, as the programs of Nix functions have it.
+    fn reference(&self) -> Result<ImageReference, CliError> {
+        if let Some(given) = &self.reference {
+            return parse_reference(given);
+        }
+        let own_name = self.own_name.as_deref().unwrap_or_default();
+        match own_name.parse::<ImageReference>() {
+            Ok(reference) if self.by_digest => Ok(reference.without_tag_and_digest()),
+            Ok(reference) => Ok(reference),
+            Err(error) => Err(CliError::context(
+                ExitStatus::Usage,
+                "nobody says where to push to",
+                &error,
+            )
+            .hint(
+                "add HOST/REPOSITORY[:TAG] to the command, as in `nix run .#app.push -- HOST/app:v1`; \
+                 an image whose `name` has a registry's host needs no REF, and `copyToRegistry` takes none",
+            )),
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<(), CliError> {
     let start = Instant::now();
     let push = prepare(args)?;
@@ -148,7 +176,7 @@ struct Push {
 }
 
 fn prepare(args: &Args) -> Result<Push, CliError> {
-    let reference = parse_reference(&args.reference)?;
+    let reference = args.reference()?;
     if reference.digest().is_some() {
         return Err(CliError::new(
             ExitStatus::Usage,

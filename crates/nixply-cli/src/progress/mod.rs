@@ -1,4 +1,5 @@
-//! Progress on standard error: lines that are drawn anew on a terminal, a line a finished layer elsewhere.
+//! Progress on standard error: lines that are drawn anew on a terminal, a line a layer that was
+//! made elsewhere, and one for the others of a kind.
 
 mod bar;
 pub(crate) mod drawn;
@@ -19,7 +20,7 @@ use terminal::Terminal;
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Show {
-    /// On a terminal, and elsewhere as a line a layer.
+    /// On a terminal, and elsewhere as lines.
     All,
     /// On a terminal only: lines would say what standard output says.
     Drawn,
@@ -57,10 +58,12 @@ impl Progress {
         }
     }
 
-    /// Takes away what is drawn.
+    /// Takes away what is drawn; where lines are written, tells of the layers that had none.
     pub(crate) fn finish(&self) {
-        if let Self::Terminal(terminal) = self {
-            terminal.finish();
+        match self {
+            Self::Terminal(terminal) => terminal.finish(),
+            Self::Lines(lines) => lines.finish(),
+            Self::Nothing => {}
         }
     }
 
@@ -83,6 +86,9 @@ impl Progress {
             Self::Terminal(terminal) => {
                 terminal.update(|model| model.done(layer_idx, done.size_bytes, done.spared));
             }
+            Self::Lines(lines) if done.spared => {
+                lines.spared(layer_idx, done.what, done.size_bytes);
+            }
             Self::Lines(lines) => lines.done(layer_idx, done.what, done.title, done.size_bytes),
             Self::Nothing => {}
         }
@@ -91,7 +97,7 @@ impl Progress {
 
 /// A layer that is where it has to be.
 struct Done<'a> {
-    what: &'a str,
+    what: &'static str,
     title: &'a str,
     size_bytes: u64,
     /// True if nothing had to be made.

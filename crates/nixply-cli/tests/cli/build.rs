@@ -116,7 +116,6 @@ fn a_program_is_a_command_with_its_first_words() {
         "program": {
             "schema": "nixply.program/1",
             "command": ["plan", sandbox.path("closure.json")],
-            "default_arguments": ["--max-layers", "2"],
         },
     });
     let output = build(&sandbox, &request);
@@ -135,10 +134,7 @@ fn a_program_is_a_command_with_its_first_words() {
     let program = program.display().to_string();
     let run = |arguments: &[&str]| sandbox.run(&[&["program", &program], arguments].concat());
     let stdout = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
-    assert_eq!(
-        stdout(&run(&[])),
-        sandbox.stdout(&["plan", "closure.json", "--max-layers", "2"])
-    );
+    assert_eq!(stdout(&run(&[])), sandbox.stdout(&["plan", "closure.json"]));
     assert_eq!(
         stdout(&run(&["--max-layers", "1", "--json"])),
         sandbox.stdout(&["plan", "closure.json", "--max-layers", "1", "--json"])

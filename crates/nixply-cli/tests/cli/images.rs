@@ -1,6 +1,6 @@
 //! Images on disk: written, looked at, compared with the store.
 
-use crate::support::{LIB, LIBC, Sandbox};
+use crate::support::{APP, LIB, LIBC, Sandbox};
 use std::fs;
 
 const STORE: [&str; 3] = ["--physical-store", "store", "-q"];
@@ -28,6 +28,86 @@ fn export(sandbox: &Sandbox, format: &str, output: &str, more: &[&str]) -> Strin
         more,
     ];
     sandbox.stdout(&arguments.concat())
+}
+
+#[test]
+fn inspect_tells_what_a_container_runs() {
+    let sandbox = Sandbox::new();
+    let spec = serde_json::json!({
+        "schema": "nixply.image/1", "closure": "closure.json", "platform": {"os": "linux", "architecture": "amd64"},
+        "config": {
+            "Entrypoint": ["/bin/app", "--greeting", "good day"], "Cmd": ["run"], "User": "app",
+            "WorkingDir": "/work", "Env": ["PATH=/bin", "LANG=C"], "ExposedPorts": {"80/tcp": {}},
+            "Labels": {"org.example.team": "infra"},
+        },
+        "contents": [format!("/nix/store/{APP}")],
+        "root": {"users": {"app": {"uid": 1000}}},
+    });
+    sandbox.write("image.json", &spec.to_string());
+    let export = [
+        "export",
+        "image.json",
+        "--format",
+        "oci-dir",
+        "-o",
+        "layout",
+    ];
+    sandbox.stdout(&[&export[..], &STORE].concat());
+    insta::assert_snapshot!(sandbox.show(&["inspect", "layout"]));
+}
+
+#[test]
+fn a_plan_tells_where_its_layers_are_decided() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "plan.json",
+        &sandbox.stdout(&["plan", "closure.json", "--json"]),
+    );
+    let mut text = String::new();
+    for options in [
+        ["--max-layers", "3"],
+        ["--catalog", "catalog.json"],
+        ["--root", "x"],
+    ] {
+        text.push_str(&sandbox.show(&[&["plan", "plan.json"][..], &options].concat()));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn an_engine_without_its_daemon_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.program("docker", "exit 1");
+    let load = [
+        "load",
+        "closure.json",
+        "--name",
+        "app",
+        "-q",
+        "--physical-store",
+        "store",
+    ];
+    let show = |more: &[&str]| {
+        let arguments = [&load[..], more].concat();
+        let mut command = sandbox.command(&arguments);
+        let output = command.env("PATH", sandbox.path("bin")).output().unwrap();
+        sandbox.shown(&arguments, &output)
+    };
+    let mut text = show(&[]);
+    sandbox.program("podman", "exec /bin/cat > loaded");
+    text.push_str(&show(&[]));
+    text.push_str(&show(&["--into", "docker"]));
+    text.push_str(&show(&["--into", "podman"]));
+    insta::assert_snapshot!(text);
+    assert!(std::fs::metadata(sandbox.path("loaded")).unwrap().len() > 1000);
+    // A daemon that answers said itself what was wrong.
+    sandbox.program("docker", r#"test "$1" = version"#);
+    let text = show(&[]);
+    assert!(
+        text.contains("error: `docker load` failed: exit status: 1\n--- exit"),
+        "{text}"
+    );
 }
 
 #[test]

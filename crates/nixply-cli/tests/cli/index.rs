@@ -66,6 +66,18 @@ fn what_is_done_is_told() {
     let index = fs::read_to_string(sandbox.path("index")).unwrap();
     assert!(text.contains(&format!("digest  {index}\n")), "{index}");
 
+    let inspect = ["inspect", &format!("docker://{repository}:latest")];
+    let mut inspected = sandbox
+        .show(&inspect)
+        .replace(registry.host(), "[REGISTRY]");
+    inspected.push_str(&sandbox.stdout(&[&inspect[..], &["--json"]].concat()));
+    insta::assert_snapshot!(inspected);
+    let one = sandbox.stdout(&[&inspect[..], &["--platform", "linux/arm64"]].concat());
+    assert!(
+        one.contains("linux/arm64") && one.contains("3 layers"),
+        "{one}"
+    );
+
     for platform in ["linux/amd64", "linux/arm64"] {
         let image = format!("docker://{repository}:latest");
         let verify = [

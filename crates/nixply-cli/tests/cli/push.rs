@@ -78,6 +78,7 @@ fn what_is_done_is_told_to_people() {
     let sandbox = Sandbox::new();
     let reference = format!("{}/team/app:v1", registry.host());
     let other = format!("{}/team/other:v1", registry.host());
+    let third = format!("{}/team/third:v1", registry.host());
     let one_job = ["--jobs", "1"];
     let mut text = String::new();
     for (reference, more) in [
@@ -87,6 +88,8 @@ fn what_is_done_is_told_to_people() {
         (&reference, &["-q", "--tag", "latest"]),
         (&other, &["--reuse-from", &reference, "--dry-run"]),
         (&other, &["-q", "--reuse-from", &reference]),
+        (&third, &["--reuse-from", &reference]),
+        (&reference, &["--tag", "next"]),
         (&reference, &["--dry-run"]),
     ] {
         text.push_str(&redacted(
@@ -457,6 +460,41 @@ fn a_push_by_digest_moves_no_tag() {
         "store",
     ];
     assert!(sandbox.stdout(&verify).ends_with("verified 3 layers\n"));
+}
+
+#[test]
+fn the_images_own_name_counts_where_no_ref_is_given() {
+    let Some(registry) = RegistryProcess::start() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let own = format!("{}/team/app:hash", registry.host());
+    let push = |words: &[&str]| {
+        let program = ["push", "closure.json", "--own-name", &own];
+        sandbox.stdout(&[&program[..], words, &OPTIONS].concat())
+    };
+    let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
+    assert_eq!(first_line(push(&["-q"])), own);
+    let elsewhere = format!("{}/team/other", registry.host());
+    assert_eq!(
+        first_line(push(&[&elsewhere])),
+        format!("{elsewhere}:latest")
+    );
+    let by_digest = first_line(push(&["--by-digest"]));
+    assert!(
+        by_digest.starts_with(own.strip_suffix(":hash").unwrap()),
+        "{by_digest}"
+    );
+    assert!(!by_digest.contains(":hash"), "{by_digest}");
+    let mut text = String::new();
+    for words in [
+        &["push", "closure.json", "--own-name", "app:hash", "-q"][..],
+        &["push", "closure.json", "-q"],
+    ] {
+        text.push_str(&sandbox.show(words));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
 }
 
 #[test]
