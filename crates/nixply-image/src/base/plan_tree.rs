@@ -12,6 +12,9 @@ use nixply_oci::{DiffId, Digest};
 use std::fs::File;
 use std::path::Path;
 
+#[cfg(test)]
+mod tests;
+
 /// The tree of a plan's layers; none where nobody has looked into one of them and nobody can.
 pub(super) fn tree_of(
     plan: &Plan,
@@ -122,17 +125,21 @@ impl LayerReader<'_> {
     }
 
     fn read_content(&mut self, content: &LinkedContent) {
-        // What stands by directory are links to files.
-        let symlinks = LinkedContent {
-            links: std::collections::BTreeMap::new(),
-            ..content.clone()
-        };
-        for file in symlinks.root_files() {
-            self.add(file);
-        }
-        let files = content.root_files();
-        for file in files.filter(|file| is_account_file(file.path.as_bytes())) {
-            self.add(file);
+        for file in content.root_files() {
+            // What stands by directory are links to files: in the way of a link of ours, and no way to anything.
+            let leads_to_file =
+                file.kind != RootFileKind::Directory && !content.symlinks.contains_key(&file.path);
+            if leads_to_file && !is_account_file(file.path.as_bytes()) {
+                self.reader.add(StoredEntry {
+                    name: file.path.into_bytes(),
+                    kind: StoredEntryKind::Other,
+                    mode: file.mode,
+                    uid: file.uid,
+                    gid: file.gid,
+                });
+            } else {
+                self.add(file);
+            }
         }
     }
 
