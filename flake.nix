@@ -68,7 +68,11 @@
       # Every function takes `pkgs` beside its own arguments: `nixply.lib.buildImage { inherit pkgs; name = "app"; }`. All of
       # them for one nixpkgs: `nixply.lib.withPkgs pkgs`.
       lib = { inherit withPkgs; } // builtins.mapAttrs
-        (name: _: { pkgs, ... }@arguments: (withPkgs pkgs).lib.${name} (removeAttrs arguments [ "pkgs" ]))
+        (name: function: arguments:
+          if (import ./nix/other-tools.nix).functions ? ${name} then function arguments
+          else if arguments ? pkgs then (withPkgs arguments.pkgs).lib.${name} (removeAttrs arguments [ "pkgs" ])
+          else throw ("nixply.lib.${name}: argument `pkgs` is missing, the nixpkgs that your packages are from: "
+            + "`nixply.lib.${name} { inherit pkgs; … }`, or `(nixply.lib.withPkgs pkgs).lib.${name} { … }`"))
         (import ./nix { nixply = null; system = null; }).lib;
     };
 }

@@ -6,8 +6,23 @@
 let
   inherit (check) string int bool attrs json storePath pipeline enum nullOr either listOf attrsOf record matching;
   inherit (import ./root-type.nix check) root perms;
+  inherit (import ./config.nix check) config;
+  otherTools = import ./other-tools.nix;
 
-  function = "nixply.lib.buildImage";
+  # What a text names has to be in the store: there is no network where planning reads it, and nobody's folder.
+  baseImage = {
+    name = "an archive, an OCI layout, an image, or what `nixply.lib.pullImage` or `nixply.lib.base` gives";
+    convert = place: value:
+      let
+        text = if builtins.isAttrs value && !(value ? outPath) then value.path or null else value;
+        isElsewhere = builtins.isString text
+          && builtins.substring 0 (builtins.stringLength builtins.storeDir + 1) text != "${builtins.storeDir}/";
+      in
+      if isElsewhere then throw ("${place}` is `${text}`, which is no store path: an image in a registry is "
+        + "`nixply.lib.base { lock = …; }`, or `nixply.lib.pullImage { … }`")
+      else if builtins.isString value || builtins.isPath value || builtins.isAttrs value then value
+      else check.wrong place baseImage.name value;
+  };
 
   # `field` is the name in the image specification (`nixply.image/1`, docs/image.schema.json).
   optional = type: { type = nullOr type; default = null; };
@@ -27,10 +42,10 @@ let
     layerTars = passed "layer_tars" (listOf storePath) // { default = [ ]; };
     nixDatabase = passed "nix_database" (either builtins.isBool bool (record { uid = int; gid = int; })) // { default = false; };
 
-    fromImage = passed "base" json;
+    fromImage = passed "base" baseImage;
     inheritConfig = passed "inherit_config" bool;
 
-    config = optional attrs // { default = { }; };
+    config = optional config // { default = { }; };
     labels = optional (attrsOf string) // { default = { }; };
     annotations = passed "annotations" (attrsOf string) // { default = { }; };
     created = passed "created" string;
@@ -62,10 +77,10 @@ let
   withoutEmpty = fields: builtins.removeAttrs fields
     (builtins.filter (field: !(isSaid field fields.${field})) (builtins.attrNames fields));
 
-  platformOf = args:
+  platformOf = function: args:
     if args.platform == null then platform // (if args.architecture == null then { } else { inherit (args) architecture; })
     else if args.architecture != null then throw "${function}: give `platform` or `architecture`, not both"
-    else if builtins.isString args.platform then platforms.ofText args.platform
+    else if builtins.isString args.platform then platforms.ofText "${function}: argument `platform` is" args.platform
     else args.platform;
 
   # Whether the layers of a base are in a registry only, as far as evaluation tells: of a lock, of an image on one, of a name.
@@ -82,13 +97,9 @@ let
 
   configOf = args:
     args.config // (if args.labels == { } then { } else { Labels = args.config.Labels or { } // args.labels; });
-in
-{
-  inherit table platform;
-
-  __functor = _: given:
+  make = function: table: given:
     let
-      checked = check.arguments function table given;
+      checked = check.argumentsBeside otherTools.arguments function table given;
       # What scripts do to the contents is a tar, and then the contents are in there.
       hasScripts = checked.extraCommands != "" || checked.fakeRootCommands != "";
       ofScripts = scripts function {
@@ -102,7 +113,7 @@ in
       });
       image = {
         schema = "nixply.image/1";
-        platform = platformOf args;
+        platform = platformOf function args;
       } // withoutEmpty (check.fields table args // { config = configOf args; })
       # That the base's config is not inherited has to be said, and that no step shall cut what is one layer.
       // (if args.layeringPipeline == null then { } else { layering_pipeline = args.layeringPipeline; })
@@ -155,4 +166,12 @@ in
       meta = { description = "The container image ${imageName}"; } // args.meta;
       passthru = attributes;
     };
+in
+{
+  inherit table platform;
+
+  __functor = _: make "nixply.lib.buildImage" table;
+
+  # For a function that has checked `config` in its own way, and whose name messages shall have.
+  named = function: make function (table // { config = optional attrs // { default = { }; }; });
 }

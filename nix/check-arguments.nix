@@ -53,28 +53,36 @@ let
     in
     elemAt last (length columns);
 
-  # The known name that is most like a wrong one, as the end of a message.
-  didYouMean = known: wrongName:
+  # The known name that is most like a wrong one; null where none is like it.
+  nearest = known: wrongName:
     let
       near = map (name: { inherit name; distance = distance (toLower wrongName) (toLower name); }) known;
       best = foldl' (best: one: if best == null || one.distance < best.distance then one else best) null near;
     in
-    if best != null && best.distance * 3 <= stringLength wrongName + 2
-    then "; did you mean `${best.name}`?"
+    if best != null && best.distance * 3 <= stringLength wrongName + 2 then best.name else null;
+
+  # The same as the end of a message.
+  didYouMean = known: wrongName:
+    let name = nearest known wrongName;
+    in
+    if name != null then "; did you mean `${name}`?"
     else if length known <= 12 then "; known are ${concatStringsSep ", " known}" else "";
 
-  # Refuses the first name that is not known.
-  onlyKnown = message: known: given:
-    let unknown = filter (name: !(elem name known)) (attrNames given);
+  # Refuses the first name that is not known. `counterparts` has sentences for names that other tools have.
+  onlyKnown = message: counterparts: known: given:
+    let
+      unknown = filter (name: !(elem name known)) (attrNames given);
+      name = head unknown;
     in
-    if unknown == [ ] then given else throw "${message (head unknown)}${didYouMean known (head unknown)}";
+    if unknown == [ ] then given
+    else throw "${message name}${if counterparts ? ${name} then ": ${counterparts.${name}}" else didYouMean known name}";
 
   # `name = "x"` of `given` alone where they are there.
   pick = names: given:
     listToAttrs (concatLists (map (name: if given ? ${name} then [{ inherit name; value = given.${name}; }] else [ ]) names));
 in
 rec {
-  inherit didYouMean pick;
+  inherit didYouMean nearest pick wrong;
 
   string = simple "a string" isString;
   int = simple "an integer" isInt;
@@ -155,7 +163,7 @@ rec {
     convert = place: value:
       let
         names = attrNames fields;
-        known = onlyKnown (name: "${place}` has no attribute `${name}`") names value;
+        known = onlyKnown (name: "${place}` has no attribute `${name}`") { } names value;
         given = filter (name: known ? ${name} && known.${name} != null) names;
       in
       if !isAttrs value || value ? outPath then wrong place "an attribute set" value
@@ -172,10 +180,13 @@ rec {
   # argument, as it goes into JSON.
   #
   #   arguments "nixply.lib.buildImage" { name = { type = string; }; tag = { type = nullOr string; default = null; }; } given
-  arguments = function: table: given:
+  arguments = argumentsBeside { };
+
+  # The same with sentences on arguments that other tools' functions of that name have.
+  argumentsBeside = counterparts: function: table: given:
     let
       names = attrNames table;
-      known = onlyKnown (name: "${function}: there is no argument `${name}`") names given;
+      known = onlyKnown (name: "${function}: there is no argument `${name}`") counterparts names given;
       missing = filter (name: !(table.${name} ? default || known ? ${name})) names;
       checked = mapAttrs (name: table.${name}.type.convert "${function}: argument `${name}") known;
     in

@@ -30,6 +30,6 @@ let
   mkFleet = import ./fleet.nix { inherit check derivations buildImage platforms pkgs; };
 in
 {
-  lib = { inherit buildImage pullImage base mkFleet; };
+  lib = (import ./other-tools.nix).functions // { inherit buildImage pullImage base mkFleet; };
   dockerTools = import ./docker-tools.nix { inherit check derivations buildImage pullImage scripts pkgs; };
 }

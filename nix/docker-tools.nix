@@ -6,6 +6,7 @@
 let
   inherit (builtins) elemAt isList match replaceStrings genList substring;
   inherit (check) string int bool attrs json storePath pipeline enum nullOr listOf;
+  inherit (import ./config.nix check) lenientConfig;
 
   optional = type: default: { type = nullOr type; inherit default; };
   # One of two types that are told by a predicate; unlike `check.either`, the second need not be an attribute set.
@@ -19,7 +20,7 @@ let
     tag = optional string null;
     fromImage = optional json null;
     contents = { type = oneOf isList (listOf storePath) storePath; default = [ ]; };
-    config = optional attrs { };
+    config = optional lenientConfig { };
     architecture = optional string null;
     created = { type = string; default = "1970-01-01T00:00:01Z"; };
     mtime = { type = string; default = "1970-01-01T00:00:01Z"; };
@@ -93,7 +94,7 @@ let
     if args.maxLayers < 2
     then throw "${function}: argument `maxLayers` is ${toString args.maxLayers}, expected at least 2"
     else
-      buildImage (packing // ofContents // {
+      buildImage.named function (packing // ofContents // {
         name = toLower args.name;
         inherit (args) tag fromImage architecture created includeStorePaths;
         config = if args.config == null then { } else args.config;

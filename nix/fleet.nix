@@ -8,6 +8,7 @@
 let
   inherit (builtins) attrNames concatLists concatStringsSep elem filter listToAttrs mapAttrs toJSON;
   inherit (check) string int bool attrs storePath listOf attrsOf nullOr json enum;
+  inherit (import ./config.nix check) config;
 
   nixpkgs = pkgs;
   function = "nixply.lib.mkFleet";
@@ -42,7 +43,7 @@ let
     name = { type = string; default = name; };
     tag = { type = string; default = "latest"; };
     user = { type = string; default = user; };
-    extraConfig = { type = attrs; default = { }; };
+    extraConfig = { type = config; default = { }; };
   };
 
   # Where programs that were not made for Nix look for what starts them.

@@ -20,11 +20,11 @@ in
     { os = "linux"; } // ofProcessor.${processor} or (throw
       "nixply: the system `${system}` has no platform that is known here: give `platform`, for example \"linux/arm64\"");
 
-  # Of a text: `linux/arm/v7`.
-  ofText = text:
+  # Of a text: `linux/arm/v7`. A message begins with `place`: "f: argument `platform` is".
+  ofText = place: text:
     let parts = builtins.match "([^/]+)/([^/]+)(/([^/]+))?" text;
     in
-    if parts == null then throw "nixply: `${text}` is not a platform, expected for example `linux/arm64`"
+    if parts == null then throw "${place} `${text}`, expected for example `linux/arm64`"
     else
       { os = builtins.elemAt parts 0; architecture = builtins.elemAt parts 1; }
       // (if builtins.elemAt parts 3 == null then { } else { variant = builtins.elemAt parts 3; });

@@ -25,6 +25,14 @@ let
   notInTheLayer = map (path: "--exclude=.${path}") [ "/dev" "/proc" "/sys" storeDir ];
   binds = map (path: "--bind=${path}:${path}!") [ "/dev/" "/proc/" "/sys/" "${storeDir}/" ];
 
+  # A script says which of its commands failed; also in functions and subshells (`-E`).
+  told = argument: ''
+    set -E
+    trap "echo \"${argument}: this command failed: \$BASH_COMMAND\" >&2" ERR
+    eval "${"$" + argument}"
+    trap - ERR
+  '';
+
   # With a root of its own, proot makes the directories that it binds; those above the store are not the script's work.
   tar = exclude: ''
     tar --sort=name --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --hard-dereference ${exclude} -cf "$out/layer.tar" .
@@ -43,7 +51,10 @@ else
       cp -a "$tree/." root
       # Directories of the store are read-only, and so are their copies.
       chmod -R u+w root
-      (cd root; eval "$extraCommands")
+      (
+        cd root
+        ${told "extraCommands"}
+      )
       mkdir "$out"
     '' + (if enableFakechroot then ''
       had_store=; [ ! -e root/nix ] || had_store=1
@@ -51,7 +62,7 @@ else
       proot -r "$PWD/root" ${concatStringsSep " " binds} --bind="$out:$out!" --pwd=/ fakeroot bash -c '
         source "$stdenv/setup"
         set -e
-        eval "$fakeRootCommands"
+        ${told "fakeRootCommands"}
         cd /
         only_store=
         [ -n "$had_store" ] || [ "$(ls -A /nix)" != store ] || only_store=--exclude=./nix
@@ -63,7 +74,7 @@ else
         # Not as in nixpkgs: a command that fails fails the build.
         set -e
         cd root
-        eval "$fakeRootCommands"
+        ${told "fakeRootCommands"}
         ${tar ""}
       '
     '') + ''

@@ -13,8 +13,8 @@ use crate::registries::Registries;
 use crate::text;
 use nixply_image::{
     BaseError, BaseImage, DEFAULT_MAX_LAYERS, ImageSpec, LayerFormatRecord, NixDatabaseSpec, Plan,
-    PlannedImage, PlannedLayer, PlanningError, compose_root, inherit, inherit_env, plan_image,
-    resolve_layer_tars,
+    PlannedImage, PlannedLayer, PlanningError, compose_root, doubts, inherit, inherit_env,
+    plan_image, resolve_layer_tars, unknown_config_keys,
 };
 use nixply_layer::{Compression, CompressionPool};
 use nixply_oci::{LayerSource, Platform, RuntimeConfig};
@@ -40,6 +40,7 @@ pub(crate) struct Request<'a> {
 /// Plans the image that the command line asks for.
 pub(crate) fn plan(request: &Request<'_>) -> Result<Plan, CliError> {
     let (plan, closure) = plan_input(read_input(request.image)?, request)?;
+    warn_of_doubts(&plan);
     // A large closure is hundreds of thousands of strings, and the end of the process frees them for nothing.
     std::mem::forget(closure);
     Ok(plan)
@@ -63,6 +64,7 @@ pub(crate) fn plan_input(
             plan_spec(Some(closure), ImageSpec::empty(), Path::new("."), request)?
         }
         Input::Spec(spec, base) => {
+            check_config(&spec)?;
             let closure = spec_closure(&spec, &base)?;
             plan_spec(closure, *spec, &base, request)?
         }
@@ -75,6 +77,13 @@ pub(crate) fn plan_input(
     Ok((plan, closure))
 }
 
+/// Warns of what a container of the image will most likely fail on.
+pub(crate) fn warn_of_doubts(plan: &Plan) {
+    for doubt in doubts(plan) {
+        text::warning(&doubt.to_string());
+    }
+}
+
 pub(crate) fn warn_of_many_layers(plan: &Plan) {
     if plan.layers.len() > DOCKER_MAX_LAYERS {
         text::warning(&format!(
@@ -82,6 +91,18 @@ pub(crate) fn warn_of_many_layers(plan: &Plan) {
             plan.layers.len()
         ));
     }
+}
+
+/// A key that no runtime reads is told; where Nix wrote the specification, it has told it already.
+fn check_config(spec: &ImageSpec) -> Result<(), CliError> {
+    let unknown = unknown_config_keys(&spec.config)
+        .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
+    for key in unknown {
+        text::warning(&format!(
+            "field `config` has the key `{key}`, which neither OCI nor Docker knows; it is passed on as it is"
+        ));
+    }
+    Ok(())
 }
 
 /// A plan decides the layers already; what a container runs and how layers are compressed can still be changed.
@@ -201,11 +222,13 @@ pub(crate) fn plan_spec(
     annotations.extend(request.options.config.annotation.iter().cloned());
     let spec_created = spec
         .created
-        .map(|text| created(&text))
-        .transpose()
-        .map_err(|problem| {
-            CliError::new(ExitStatus::Input, format!("field `created`: {problem}"))
-        })?;
+        .map(|text| {
+            created(&text).map_err(|problem| {
+                let message = format!("field `created` is `{text}`, {problem}");
+                CliError::new(ExitStatus::Input, message)
+            })
+        })
+        .transpose()?;
     let layer_tars = resolve_layer_tars(&spec.layer_tars, base)
         .map_err(|error| CliError::from_error(ExitStatus::Input, &error))?;
     let options = nixply_image::PlanOptions {
@@ -271,7 +294,7 @@ fn planning_error(error: &PlanningError, origin: ExitStatus) -> CliError {
         _ => ExitStatus::Input,
     };
     let hint = matches!(error, PlanningError::Pack(PackError::NoCatalog))
-        .then(|| "give one with --catalog; `nixply catalog` makes it".to_owned());
+        .then(|| "give one with `--catalog`; `nixply catalog` makes it".to_owned());
     CliError::from_error(status, error).maybe_hint(hint)
 }
 

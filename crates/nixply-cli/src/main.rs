@@ -27,6 +27,7 @@ mod local_records;
 mod named_paths;
 mod network;
 mod nix;
+mod nix_words;
 mod options;
 mod other_tools;
 mod packer_input;

@@ -285,22 +285,23 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     u64::try_from(time.timestamp()).map_err(|_| format!("`{text}` is before 1970"))
 }
 
+/// The forms of a time, as the end of a message.
+const TIME_FORMS: &str =
+    "expected RFC 3339 such as 2026-01-31T12:00:00Z, `@` and the seconds since 1970, or `now`";
+
 /// A creation time in UTC, as the config has it.
-pub(crate) fn created(text: &str) -> Result<String, String> {
+pub(crate) fn created(text: &str) -> Result<String, &'static str> {
     use chrono::{DateTime, SecondsFormat, Utc};
     let time = if text == "now" {
-        DateTime::<Utc>::from(std::time::SystemTime::now())
+        Some(DateTime::<Utc>::from(std::time::SystemTime::now()))
     } else if let Some(seconds) = text.strip_prefix('@') {
-        seconds
-            .parse()
-            .ok()
-            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-            .ok_or("expected a number of seconds since 1970 behind `@`")?
+        let seconds = seconds.parse().ok();
+        seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0))
     } else {
-        DateTime::parse_from_rfc3339(text)
-            .map_err(|error| format!("expected RFC 3339 such as 2026-01-31T12:00:00Z: {error}"))?
-            .to_utc()
+        let time = DateTime::parse_from_rfc3339(text).ok();
+        time.map(|time| time.to_utc())
     };
+    let time = time.ok_or(TIME_FORMS)?;
     Ok(time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
@@ -315,7 +316,7 @@ mod tests {
             "2024-06-25T18:55:05Z"
         );
         assert_eq!(created("@1").unwrap(), "1970-01-01T00:00:01Z");
-        assert!(created("yesterday").is_err());
+        assert_eq!(created("2024-01-01").unwrap_err(), TIME_FORMS);
         assert!(created("@-").is_err());
     }
 

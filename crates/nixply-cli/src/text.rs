@@ -1,10 +1,12 @@
 //! How things are shown: messages, sizes, tables.
 
+use crate::nix_words;
 use crate::progress::drawn;
 use std::io::Write as _;
 
 /// Writes to standard error; a terminal that is gone is nobody's error.
 pub(crate) fn message(text: &str) {
+    let text = nix_words::spoken(text);
     drawn::beside(|| {
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     });

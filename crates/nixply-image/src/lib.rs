@@ -20,9 +20,11 @@
 
 mod base;
 mod compare;
+mod config_keys;
 mod contents;
 mod dockertools_conf;
 mod dockertools_order;
+mod doubts;
 mod explain;
 mod finish;
 mod inherit;
@@ -54,9 +56,11 @@ pub use compare::{
     Change, ChangeKind, Comparison, ConfigChange, Identity, LayerComparison, LayerFate, Traffic,
     compare,
 };
+pub use config_keys::{ConfigKeyError, unknown_config_keys};
 pub use contents::{HeldPath, ImageContents, LayerHolds, LayerOutline, SizeMeasure};
 pub use dockertools_conf::{ConfError, ConfTimes, DockerToolsConf, conf_of_stream_script};
 pub use dockertools_order::{DockertoolsOrderError, in_dockertools_order, wants_dockertools_order};
+pub use doubts::{Doubt, doubts};
 pub use explain::{
     ImageGraph, LayerExplanation, LayerWhy, MIN_HASH_DIGITS, PathQuery, Users, explain_layers,
     find_path,

@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 const HASH_DIGITS: usize = 32;
 
 /// Fields whose files are read while planning and are not in the image, and whose store paths need not be in it.
-const INPUTS: [&str; 5] = [
+const INPUTS: [&str; 6] = [
     "base",
     "catalog",
     "prior",
     "layer_tars",
     "layering_pipeline",
+    "perms",
 ];
 
 /// Why the store paths of a specification cannot be told.
@@ -194,6 +195,15 @@ mod tests {
         });
         assert_eq!(names(&spec), [BASE]);
         assert_eq!(names(&serde_json::json!({})), [""; 0]);
+    }
+
+    #[test]
+    fn a_rule_brings_nothing() {
+        let spec = serde_json::json!({
+            "contents": [format!("/nix/store/{BASH}")],
+            "perms": [{ "path": format!("/nix/store/{ENV}"), "regex": format!("{FILE}/x$"), "mode": "4755" }],
+        });
+        assert_eq!(names(&spec), [BASH]);
     }
 
     #[test]

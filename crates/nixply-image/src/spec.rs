@@ -69,7 +69,7 @@ pub struct ImageSpec {
     #[serde(default)]
     pub created: Option<String>,
     /// What a container runs, in the config's own words (`Cmd`, `Env`, `User` …).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::config_keys::deserialize")]
     pub config: RuntimeConfig,
     /// Annotations of the manifest.
     #[serde(default)]

@@ -149,8 +149,10 @@ pub enum VolatileReason {
 pub enum PackError {
     /// The budget leaves too few layers for store paths.
     #[error(
-        "{max_layers} layers are too few: {reserved_layers} go to the base image and the root files, \
-         expected at least {needed} in all"
+        "{max_layers} {} too few: {reserved_layers} {} to the base image and the root files, \
+         expected at least {needed} in all",
+        if *.max_layers == 1 { "layer is" } else { "layers are" },
+        if *.reserved_layers == 1 { "goes" } else { "go" },
     )]
     NoRoom {
         /// The most layers of the whole image.

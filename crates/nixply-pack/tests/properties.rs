@@ -231,6 +231,15 @@ fn too_few_layers_say_how_many_are_needed() {
             .unwrap_err()
             .to_string()
     };
+    let one_of_one = Budget {
+        max_layers: 1,
+        reserved_layers: 1,
+    };
+    let error_of_one = pack(&closure, &PackOptions::new(Packer::Solo, one_of_one)).unwrap_err();
+    assert_eq!(
+        error_of_one.to_string(),
+        "1 layer is too few: 1 goes to the base image and the root files, expected at least 2 in all"
+    );
     for packer in Packer::ALL {
         let needed = if packer == Packer::PerPath { 6 } else { 3 };
         assert_eq!(

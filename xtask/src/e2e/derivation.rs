@@ -222,7 +222,7 @@ pub(super) fn errors(world: &World) -> Result<()> {
             "packer = \"best\";",
             "error: `best` is not a packer: expected `auto`",
         ),
-        ("compression = \"xz\";", "error: field `compression`"),
+        ("compression = \"xz\";", "error: argument `compression`"),
         ("", "error: the image would be empty"),
     ] {
         let with_shell = if arguments.is_empty() || arguments.starts_with("content") {

@@ -1,8 +1,8 @@
 //! The examples of the documentation about Nix, and its tables.
 //!
 //! A block that begins with three backquotes and `nix` is an expression and is built; it sees `nixply`, the functions, and
-//! `pkgs`, a few packages of Debian under nixpkgs' names. One that begins with `nix flake` is a whole flake; `flake.rs` runs
-//! that one.
+//! `pkgs`, a few packages of Debian under nixpkgs' names. One that begins with `nix flake` is a whole flake, one that begins
+//! with `nix flake package` a package of one; `flake.rs` runs these.
 
 use super::World;
 use crate::command;

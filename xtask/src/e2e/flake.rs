@@ -136,6 +136,55 @@ pub(super) fn in_use(world: &World, dir: &Path, words: &[&str]) -> Command {
     nix
 }
 
+/// The example of README.md in a flake is an image, and without `pkgs` Nix says what is missing.
+pub(super) fn asks_for_pkgs(world: &World) -> Result<()> {
+    let dir = world.scratch.subdir("readme")?;
+    copy_flakes(world, &dir)?;
+    let readme = fs::read_to_string(world.root.join("README.md"))?;
+    let mut examples = blocks(&readme, "nix flake package");
+    let example = examples.pop().context("README.md has no such example")?.1;
+    let at = |name: &str| format!("path:{}", dir.join(name).display());
+    let evaluate = |name: &str, package: &str| -> Result<std::process::Output> {
+        let flake = format!(
+            "{{ inputs.nixpkgs.url = \"{nixpkgs}\"; inputs.nixply.url = \"{nixply}\"; \
+             inputs.nixply.inputs.nixpkgs.follows = \"nixpkgs\"; \
+             outputs = {{ self, nixpkgs, nixply }}: let pkgs = nixpkgs.legacyPackages.{system}; in \
+             {{ packages.{system}.app = {package}; }}; }}",
+            nixpkgs = at("nixpkgs-stub"),
+            nixply = at("nixply-flake"),
+            system = this_system(),
+        );
+        fs::create_dir_all(dir.join(name))?;
+        fs::write(dir.join(name).join("flake.nix"), flake)?;
+        let installable = format!("path:./{name}#app.name");
+        command::output(&mut in_use(
+            world,
+            &dir,
+            &["eval", "--impure", &installable],
+        ))
+    };
+    let ended = evaluate("whole", &example)?;
+    ensure!(
+        ended.status.success() && ended.stdout == b"\"app-plan.json\"\n",
+        "README.md's example: {ended:?}"
+    );
+    let without = example.replace("inherit pkgs;", "");
+    let ended = evaluate("without", &without)?;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    ensure!(
+        said.contains("nixply.lib.buildImage: argument `pkgs` is missing")
+            && said.contains("`nixply.lib.buildImage { inherit pkgs; … }`"),
+        "without `pkgs`: {said}"
+    );
+    let ended = evaluate("moved", "nixply.lib.buildLayer { deps = [ ]; }")?;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    ensure!(
+        said.contains("nixply.lib.buildLayer: nixply has no such function"),
+        "buildLayer: {said}"
+    );
+    Ok(())
+}
+
 pub(super) fn run_push(world: &World) -> Result<()> {
     let dir = world.scratch.subdir("project")?;
     copy_flakes(world, &dir)?;

@@ -15,6 +15,7 @@ mod documentation;
 mod flake;
 mod fleet;
 mod fleet_images;
+mod messages;
 mod nix2container;
 mod nix_half;
 mod package;
@@ -74,6 +75,21 @@ const STEPS: &[Step] = &[
         derivation::errors,
     ),
     (
+        "wrong words in an image's config are told by Nix",
+        &[],
+        messages::config,
+    ),
+    (
+        "words of other tools are translated by Nix",
+        &[],
+        messages::arguments,
+    ),
+    (
+        "a script that fails names the command",
+        &[Need::Tool(FAKEROOT)],
+        messages::scripts,
+    ),
+    (
         "a root with nothing in it has temporary directories",
         &[],
         derivation::empty_root,
@@ -102,6 +118,11 @@ const STEPS: &[Step] = &[
         "the flake shows its outputs and passes its check",
         &[],
         flake::show_and_check,
+    ),
+    (
+        "the flake's functions ask for pkgs in words",
+        &[],
+        flake::asks_for_pkgs,
     ),
     (
         "nixply's package has the source that it is built of, and no more",

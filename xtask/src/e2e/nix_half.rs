@@ -65,6 +65,15 @@ impl NixHalf {
         build_expression(&self.nix, &self.expression(expression))
     }
 
+    /// Builds what an expression stands for, and says what Nix said meanwhile.
+    pub(super) fn build_and_hear(&self, expression: &str) -> Result<(PathBuf, String)> {
+        let built = output(&mut nix_build(&self.nix, &self.expression(expression)))?;
+        let said = String::from_utf8_lossy(&built.stderr).into_owned();
+        ensure!(built.status.success(), "{expression}: {said}");
+        let path = String::from_utf8_lossy(&built.stdout).trim_end().to_owned();
+        Ok((PathBuf::from(path), said))
+    }
+
     /// Builds again what was built, and compares: `nix-build --check`.
     pub(super) fn check(&self, expression: &str) -> Result<()> {
         let mut build = nix_build(&self.nix, &self.expression(expression));

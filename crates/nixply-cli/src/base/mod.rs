@@ -80,7 +80,7 @@ pub(crate) fn read(place: &str, request: &BaseRequest<'_>) -> Result<BaseImage, 
             .map_err(|error| unusable(place, &error));
     }
     let failed = CliError::new(ExitStatus::Input, format!("`{place}` is no base image")).hint(
-        "a base is docker://REF, a lock of `nixply base lock`, a plan, an OCI layout or an archive",
+        "a base is `docker://REF`, a lock of `nixply base lock`, a plan, an OCI layout or an archive",
     );
     Err(match Document::of(&bytes) {
         Some(other) => other.instead_of("a base image", failed),
@@ -254,12 +254,12 @@ pub(crate) fn note_database(base: Option<&BaseImage>) {
 /// Why an image cannot stand on its base, with what to do about it.
 pub(crate) fn planning_error(error: &BaseError) -> CliError {
     let hint = match error {
-        BaseError::NoRoom { .. } => Some("raise --max-layers; Docker takes 125 at most"),
+        BaseError::NoRoom { .. } => Some("raise `--max-layers`; Docker takes 125 at most"),
         BaseError::UnknownTree => {
             Some("give the lock of `nixply base lock` as the base, which tells them")
         }
         BaseError::Platform { .. } => {
-            Some("give a base image for that platform, or another --platform")
+            Some("give a base image for that platform, or another `--platform`")
         }
         BaseError::SameContent { .. } => {
             Some("leave one of them out, or let the first win with `\"on_collision\": \"first\"`")

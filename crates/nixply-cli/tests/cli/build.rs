@@ -223,3 +223,63 @@ fn what_would_have_to_be_fetched_is_refused_at_once_and_a_manifest_needs_no_base
     let digest = reference["reference"].as_str().unwrap();
     insta::assert_snapshot!(shown.concat().replace(digest, "[BASE]"));
 }
+
+#[test]
+fn a_builder_speaks_as_people_write_nix() {
+    let sandbox = Sandbox::new();
+    let refused = |fields: Value| {
+        let mut image = json!({
+            "schema": "nixply.image/1",
+            "platform": { "os": "linux", "architecture": "amd64" },
+            "config": { "Cmd": [format!("/nix/store/{APP}/bin/app")] },
+        });
+        image
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        sandbox.write(SPEC, &image.to_string());
+        let request = json!({ "output": "plan", "spec": sandbox.path(SPEC) });
+        let output = build(&sandbox, &request);
+        assert!(!output.status.success(), "{fields}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = refused(json!({ "root": { "files": { "/x": { "text": "", "user": "app" } } } }));
+    assert_eq!(
+        said,
+        "error: root: file `/x`: there is no user `app`\n\nhint: define it: `root.users.app = …`\n"
+    );
+    let said = refused(json!({ "created": "2024-01-01" }));
+    assert!(
+        said.starts_with("error: argument `created` is `2024-01-01`, expected RFC 3339"),
+        "{said}"
+    );
+    // A rule does not bring its path into the image.
+    let other = "/nix/store/6666666666666666666666666666666f-redis";
+    let said = refused(json!({ "perms": [{ "path": other, "regex": "x$", "mode": "4755" }] }));
+    assert!(
+        said.contains(&format!(
+            "perms: rule `x$` is for `{other}`, which is not in the image's closure"
+        )),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_builder_warns_of_what_a_container_fails_on() {
+    let sandbox = Sandbox::new();
+    let image = json!({
+        "schema": "nixply.image/1",
+        "platform": { "os": "linux", "architecture": "amd64" },
+        "root": { "users": { "app": { "uid": 1000 } } },
+        "config": { "Cmd": ["/bin/bsh"], "User": "ap", "Env": [format!("A=/nix/store/{APP}")] },
+    });
+    sandbox.write(SPEC, &image.to_string());
+    let request = json!({ "output": "plan", "spec": sandbox.path(SPEC) });
+    let output = build(&sandbox, &request);
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "warning: `config.User` names the user `ap`, but the image's `/etc/passwd` has none of that name\n\
+         warning: `config.Cmd` starts `/bin/bsh`, which is not in the image\n"
+    );
+}

@@ -25,6 +25,35 @@ fn wrong_command_lines() {
 }
 
 #[test]
+fn wrong_words_in_a_specification() {
+    let sandbox = Sandbox::new();
+    let mut text = String::new();
+    for (idx, fields) in [
+        r#""config": {"cmd": ["/bin/app"]}"#,
+        r#""config": {"Workdir": "/app"}"#,
+        r#""config": {"Cmd": "/bin/app"}"#,
+        r#""config": {"Runtime": "own"}"#,
+        r#""root": {"files": {"/x": {"text": "", "user": "app"}}}"#,
+        r#""created": "2024-01-01""#,
+        r#""created": "@x""#,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("image{idx}.json");
+        let spec = format!(
+            r#"{{"schema": "nixply.image/1", "closure": "closure.json", "platform": {{"os": "linux", "architecture": "amd64"}}, {fields}}}"#
+        );
+        sandbox.write(&name, &spec);
+        text.push_str(fields);
+        text.push('\n');
+        text.push_str(&sandbox.show(&["plan", &name]));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn bad_input() {
     let sandbox = Sandbox::new();
     let closure = std::fs::read_to_string(sandbox.path("closure.json")).unwrap();

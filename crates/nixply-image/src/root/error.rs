@@ -167,7 +167,7 @@ pub enum RootSpecError {
     },
     /// A field of `/etc/os-release` would not be read.
     #[error(
-        "os_release: `{key}`: expected a name of capital letters, digits and `_`, and a value in one line"
+        "`os_release.{key}`: expected a name of capital letters, digits and `_`, and a value in one line"
     )]
     OsRelease {
         /// The name.

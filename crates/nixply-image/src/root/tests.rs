@@ -332,11 +332,11 @@ fn files_that_make_no_sense_are_said() {
         (r#"{"shell":"bash"}"#, "shell: `bash` is no absolute path"),
         (
             r#"{"os_release":{"id":"x"}}"#,
-            "os_release: `id`: expected a name",
+            "`os_release.id`: expected a name",
         ),
         (
             r#"{"os_release":{"ID":"a\nb"}}"#,
-            "os_release: `ID`: expected a name",
+            "`os_release.ID`: expected a name",
         ),
     ]);
 }

@@ -6,9 +6,9 @@ use crate::{LinkError, PermsError, RootFileError, RootSpecError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RootError {
-    /// The field `root` makes no sense.
+    /// The field `root` makes no sense. What is wrong is said here, so it is no source.
     #[error("root: {0}")]
-    Spec(#[from] RootSpecError),
+    Spec(RootSpecError),
     /// A root file cannot be part of an image.
     #[error(transparent)]
     RootFile(#[from] RootFileError),
@@ -54,6 +54,12 @@ pub enum RootError {
         /// The directory in the content.
         source_path: String,
     },
+}
+
+impl From<RootSpecError> for RootError {
+    fn from(error: RootSpecError) -> Self {
+        Self::Spec(error)
+    }
 }
 
 impl RootError {

@@ -18,6 +18,7 @@ use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::image::{self, check_present};
 use crate::input::read_file;
+use crate::nix_words;
 use crate::options::{StoreOptions, WorkOptions};
 use crate::progress::{Progress, Show};
 use crate::registries::RegistryOptions;
@@ -41,6 +42,7 @@ const CLOSURE: &str = "closure";
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args) -> Result<(), CliError> {
+    nix_words::speak();
     let derivation = Derivation::read(&environment::derivation_attributes())?;
     match derivation.output.as_str() {
         "spec" => spec::run(&derivation.request()?, &derivation),

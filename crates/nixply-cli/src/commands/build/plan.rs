@@ -75,6 +75,7 @@ pub(super) fn run(request: &Request, derivation: &Derivation) -> Result<(), CliE
         plan = plan.without_store_layers();
     }
     image::warn_of_many_layers(&plan);
+    image::warn_of_doubts(&plan);
     let json = plan
         .to_json()
         .map_err(|error| CliError::from_error(ExitStatus::Failed, &error))?;
