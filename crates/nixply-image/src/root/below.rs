@@ -114,9 +114,8 @@ impl Below {
 }
 
 impl UserBelow {
-    /// Lines of another form are for something else, such as NIS.
     fn of_line(line: &str) -> Option<Self> {
-        let fields: Vec<&str> = line.split(':').collect();
+        let fields = fields(line)?;
         let [name, password, uid, gid, description, home, shell] = fields[..] else {
             return None;
         };
@@ -134,7 +133,7 @@ impl UserBelow {
 
 impl GroupBelow {
     fn of_line(line: &str) -> Option<Self> {
-        let fields: Vec<&str> = line.split(':').collect();
+        let fields = fields(line)?;
         let [name, _, gid, members] = fields[..] else {
             return None;
         };
@@ -145,6 +144,13 @@ impl GroupBelow {
             members: members.map(str::to_owned).collect(),
         })
     }
+}
+
+/// The fields of a line; none of a comment (`#`, as glibc has it), and of what NIS adds (`+`) and takes away (`-`).
+fn fields(line: &str) -> Option<Vec<&str>> {
+    let line = line.trim_start();
+    let is_other = line.starts_with(['#', '+', '-']);
+    (!is_other).then(|| line.split(':').collect())
 }
 
 /// A text with some of its lines replaced; its last line is ended.

@@ -122,6 +122,32 @@ fn a_user_of_the_base_is_taken_over_and_keeps_what_is_not_said() {
 }
 
 #[test]
+fn lines_that_nobody_reads_are_no_users_and_groups() {
+    let comments = "#app:x:1000:1000::/:/bin/sh\n  # ann:x:1001:1001::/:\n+nis:x:1002:1002::/:\n";
+    let groups = "#app:x:1000:\n \t#ann:x:1001:\n-nis:x:1002:joe\n";
+    let mut base = base();
+    let accounts = base.accounts.as_mut().unwrap();
+    accounts.passwd = comments.to_owned();
+    accounts.group = groups.to_owned();
+    let json = r#"{"users":{"app":{"uid":1000},"ann":{"uid":1001},"nis":{"uid":1002}}}"#;
+    let lowered = over(&base, json).unwrap();
+    assert_eq!(
+        text(&lowered, "etc/passwd"),
+        format!(
+            "{comments}\
+             root:!:0:0:root:/root:/bin/sh\n\
+             app:!:1000:1000::/home/app:/bin/sh\n\
+             ann:!:1001:1001::/home/ann:/bin/sh\n\
+             nis:!:1002:1002::/home/nis:/bin/sh\n"
+        )
+    );
+    assert_eq!(
+        text(&lowered, "etc/group"),
+        format!("{groups}root:x:0:\napp:x:1000:\nann:x:1001:\nnis:x:1002:\n")
+    );
+}
+
+#[test]
 fn a_home_that_the_base_has_stays_as_it_is_unless_one_is_asked_for() {
     let homes = |user: &str| {
         let json = format!(r#"{{"users":{{{user}}},"tmp":false}}"#);
