@@ -14,6 +14,10 @@ pub(super) const SHADOW: &str = "etc/shadow";
 /// Where the C library is told who knows names (nsswitch.conf(5)).
 pub(super) const NSSWITCH: &str = "etc/nsswitch.conf";
 
+/// Texts of files that are not at these places, but may be what a link there leads to, are kept up to this sum. Chosen, not
+/// measured: far above what an image has of them, and far below what a machine has of memory.
+const ELSEWHERE_LIMIT_BYTES: usize = 4 << 20;
+
 /// The longest field that stands for a password but is none: `*`, `!`, `!!`, `x`, `*NP*`.
 const MAX_NO_PASSWORD_BYTES: usize = 4;
 
@@ -62,6 +66,27 @@ impl BaseAccounts {
             has_shadow: file(SHADOW) != BaseFile::Absent,
             has_nsswitch: file(NSSWITCH) != BaseFile::Absent,
         })
+    }
+}
+
+/// How much of texts is kept.
+#[derive(Debug, Default)]
+pub(super) struct KeptTexts {
+    elsewhere_bytes: usize,
+}
+
+impl KeptTexts {
+    /// Whether one more is kept, by the name of its file: always where the text has its place, else up to a sum over all layers.
+    pub(super) fn keeps(&mut self, name: &str, text: &[u8]) -> bool {
+        if [PASSWD, GROUP].contains(&name) {
+            return true;
+        }
+        let sum_bytes = self.elsewhere_bytes.saturating_add(text.len());
+        let fits = sum_bytes <= ELSEWHERE_LIMIT_BYTES;
+        if fits {
+            self.elsewhere_bytes = sum_bytes;
+        }
+        fits
     }
 }
 

@@ -4,7 +4,9 @@
 //! is below the layer, a directory keeps what it holds, anything else replaces what was there, and the way to an entry
 //! goes through symbolic links.
 
-use super::accounts::{BaseAccounts, BaseFile, GROUP, NSSWITCH, PASSWD, SHADOW, wants_text};
+use super::accounts::{
+    BaseAccounts, BaseFile, GROUP, KeptTexts, NSSWITCH, PASSWD, SHADOW, wants_text,
+};
 use super::directory_names::join;
 use super::follow::follow;
 use super::{BaseTree, DirectoryNames, DirectoryOwner};
@@ -44,6 +46,7 @@ pub struct TreeReader {
     store_directories: BTreeSet<String>,
     /// Whether all directories are known.
     knows_directories: bool,
+    kept_texts: KeptTexts,
     /// Of the layer that is being read.
     added: BTreeMap<String, Node>,
     hidden: BTreeSet<String>,
@@ -62,6 +65,7 @@ impl TreeReader {
             damaged: BTreeSet::new(),
             store_directories: BTreeSet::new(),
             knows_directories: true,
+            kept_texts: KeptTexts::default(),
             added: BTreeMap::new(),
             hidden: BTreeSet::new(),
             emptied: BTreeSet::new(),
@@ -140,8 +144,10 @@ impl TreeReader {
             StoredEntryKind::Symlink { target } if target.len() <= NAME_LIMIT_BYTES => {
                 Node::Link(String::from_utf8_lossy(&target).into_owned())
             }
-            StoredEntryKind::Text(text) => Node::Text(text),
-            StoredEntryKind::Symlink { .. } | StoredEntryKind::Other => Node::Other,
+            StoredEntryKind::Text(text) if self.kept_texts.keeps(&name, &text) => Node::Text(text),
+            StoredEntryKind::Symlink { .. } | StoredEntryKind::Text(_) | StoredEntryKind::Other => {
+                Node::Other
+            }
         };
         self.added.insert(name, node);
     }
@@ -505,6 +511,35 @@ mod tests {
         let other = format!("{STORE_PATH}/bin/b");
         assert_eq!(held(&[&[&inside, &other], &[&part], &[&other]]), None);
         assert_eq!(held(&[&[&inside], &[&part], &[&gone], &[&inside]]), Some(3));
+    }
+
+    #[test]
+    fn texts_far_from_the_root_are_kept_up_to_a_sum() {
+        let mut reader = TreeReader::new(StoreDir::default());
+        let mut add = |name: &str, kind| {
+            reader.add(StoredEntry {
+                name: name.as_bytes().to_vec(),
+                kind,
+                mode: 0o644,
+                uid: 0,
+                gid: 0,
+            });
+        };
+        let text = StoredEntryKind::Text;
+        for idx in 0..10 {
+            add(&format!("a/{idx}/etc/passwd"), text(vec![b'#'; 1 << 20]));
+        }
+        add("etc/group", text(b"root:x:0:\n".to_vec()));
+        add(
+            "./etc/passwd",
+            text(b"root:x:0:0::/root:/bin/sh\n".to_vec()),
+        );
+        reader.end_layer();
+        let is_text = |node: &&Node| matches!(node, Node::Text(_));
+        assert_eq!(reader.nodes.values().filter(is_text).count(), 4 + 2);
+        let accounts = reader.finish().accounts.unwrap();
+        assert_eq!(accounts.group, "root:x:0:\n");
+        assert_eq!(accounts.passwd, "root:x:0:0::/root:/bin/sh\n");
     }
 
     #[test]
