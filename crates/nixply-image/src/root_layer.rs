@@ -45,7 +45,7 @@ pub fn compose_root(
     below: Option<&BaseTree>,
 ) -> Result<ComposedRoot, RootError> {
     let lowered = match &spec.root {
-        Some(root) => lower(root, below)?,
+        Some(root) => lower(root, &spec.files, below)?,
         None => Lowered::default(),
     };
     let is_in_image = |path: &StorePath| closure.is_none_or(|closure| closure.find(path).is_some());

@@ -71,8 +71,13 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    /// Those of a specification, added to those of a base.
-    pub(crate) fn new(spec: &RootSpec, base: Option<&BaseTree>) -> Result<Self, RootSpecError> {
+    /// Those of a specification, added to those of a base. `lists_shadow` says that the specification lists an `/etc/shadow`,
+    /// which replaces the base's.
+    pub(crate) fn new(
+        spec: &RootSpec,
+        lists_shadow: bool,
+        base: Option<&BaseTree>,
+    ) -> Result<Self, RootSpecError> {
         let below = match base.map(|tree| &tree.accounts) {
             None => Below::default(),
             Some(Some(texts)) => Below::new(texts),
@@ -93,7 +98,7 @@ impl Accounts {
         let mut accounts = Self {
             users: Vec::with_capacity(users.len()),
             groups,
-            keeps_shadow: below.has_shadow() && !spec.files.contains_key("/etc/shadow"),
+            keeps_shadow: below.has_shadow() && !lists_shadow,
             below,
         };
         accounts.check_group_ids()?;

@@ -42,9 +42,13 @@ pub(crate) struct Lowered {
     pub(crate) accounts: Accounts,
 }
 
-/// Says what a `root` comes down to, over what a base holds.
-pub(crate) fn lower(spec: &RootSpec, base: Option<&BaseTree>) -> Result<Lowered, RootSpecError> {
-    let accounts = Accounts::new(spec, base)?;
+/// Says what a `root` comes down to, beside the files that are listed elsewhere and over what a base holds.
+pub(crate) fn lower(
+    spec: &RootSpec,
+    files: &[RootFileSpec],
+    base: Option<&BaseTree>,
+) -> Result<Lowered, RootSpecError> {
+    let accounts = Accounts::new(spec, has_shadow(spec, files), base)?;
     let mut explicit: BTreeMap<String, (&'static str, RootFileSpec)> = BTreeMap::new();
     let mut add = |what: &'static str, file: RootFileSpec| {
         let path = file.path.clone();
@@ -76,6 +80,17 @@ pub(crate) fn lower(spec: &RootSpec, base: Option<&BaseTree>) -> Result<Lowered,
         derived,
         accounts,
     })
+}
+
+/// Whether an `/etc/shadow` is listed, which is then all that is said of passwords.
+fn has_shadow(spec: &RootSpec, files: &[RootFileSpec]) -> bool {
+    let in_root = spec.files.keys().chain(spec.links.keys());
+    let listed = files
+        .iter()
+        .filter(|file| file.kind != RootFileType::Directory);
+    in_root
+        .chain(listed.map(|file| &file.path))
+        .any(|path| path.trim_matches('/') == "etc/shadow")
 }
 
 fn lower_file(

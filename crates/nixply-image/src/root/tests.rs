@@ -2,11 +2,11 @@ use super::*;
 use crate::{RootFileSpec, RootFileType};
 
 fn lowered(json: &str) -> Lowered {
-    lower(&serde_json::from_str(json).unwrap(), None).unwrap()
+    lower(&serde_json::from_str(json).unwrap(), &[], None).unwrap()
 }
 
 fn refusal(json: &str) -> String {
-    let error = lower(&serde_json::from_str(json).unwrap(), None).unwrap_err();
+    let error = lower(&serde_json::from_str(json).unwrap(), &[], None).unwrap_err();
     error.to_string()
 }
 

@@ -34,7 +34,7 @@ fn base() -> BaseTree {
 }
 
 fn over(base: &BaseTree, json: &str) -> Result<Lowered, RootSpecError> {
-    lower(&serde_json::from_str(json).unwrap(), Some(base))
+    lower(&serde_json::from_str(json).unwrap(), &[], Some(base))
 }
 
 fn lowered(json: &str) -> Lowered {
@@ -231,7 +231,7 @@ fn over_a_base_without_accounts_the_files_are_whole() {
         ..BaseTree::default()
     };
     let json = r#"{"users":{"a":{"uid":5,"password":"$y$hash"}}}"#;
-    let without_base = lower(&serde_json::from_str(json).unwrap(), None).unwrap();
+    let without_base = lower(&serde_json::from_str(json).unwrap(), &[], None).unwrap();
     assert_eq!(over(&base, json).unwrap().derived, without_base.derived);
 }
 

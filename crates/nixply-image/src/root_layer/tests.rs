@@ -68,6 +68,50 @@ fn a_field_wins_over_what_follows_from_another() {
 }
 
 #[test]
+fn a_shadow_given_in_any_field_takes_passwords_over_a_base() {
+    let base = crate::BaseTree {
+        accounts: Some(crate::BaseAccounts {
+            has_shadow: true,
+            ..crate::BaseAccounts::default()
+        }),
+        ..crate::BaseTree::default()
+    };
+    let passwd = |root: &str, files: &str| {
+        let spec = format!(
+            r#"{{"schema":"nixply.image/1","files":[{files}],
+                "root":{{"users":{{"joe":{{"uid":7,"password":"$y$hash"}}}}{root}}}}}"#
+        );
+        let spec = ImageSpec::from_json(spec.as_bytes()).unwrap();
+        let root = store().root();
+        let composed = compose_root(&spec, Path::new("/"), None, &root, Some(&base))?;
+        let mut files = composed.files.into_iter();
+        let passwd = files.find(|file| file.path == "etc/passwd").unwrap();
+        assert_eq!(files.filter(|file| file.path == "etc/shadow").count(), 0);
+        Ok::<_, RootError>(passwd.content.unwrap())
+    };
+    for (root, files) in [
+        (r#","files":{"/etc/shadow":{"text":""}}"#, ""),
+        (r#","links":{"/etc/shadow":"/run/shadow"}"#, ""),
+        ("", r#"{"path":"/etc/shadow","type":"file","content":""}"#),
+        (
+            "",
+            r#"{"path":"etc/shadow","type":"symlink","target":"/x"}"#,
+        ),
+    ] {
+        let passwd = passwd(root, files).unwrap();
+        assert!(passwd.contains("joe:x:7:7:"), "{passwd}");
+    }
+    for files in [
+        "",
+        r#"{"path":"etc/shadow","type":"directory"}"#,
+        r#"{"path":"etc/shadow-","type":"file","content":""}"#,
+    ] {
+        let error = passwd("", files).unwrap_err();
+        assert!(error.to_string().contains("no password can be given"));
+    }
+}
+
+#[test]
 fn files_that_cannot_stand_beside_contents_are_named() {
     let below = compose(
         &store(),
