@@ -4,6 +4,7 @@ use crate::base::{self, BaseLayers, BaseRequest};
 use crate::environment;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, read_input, spec_closure, store_path_of};
+use crate::left_out::note_left_out;
 use crate::named_paths::{self, Given};
 use crate::options::{
     ImageOptions, LayerFormatName, NameOptions, StoreOptions, WorkOptions, created,
@@ -210,6 +211,7 @@ pub(crate) fn plan_spec(
     let root = compose_root(&spec, base, closure.as_ref(), &store, tree).map_err(|error| {
         CliError::from_error(ExitStatus::Input, &error).maybe_hint(error.hint())
     })?;
+    note_left_out(&root.left_out);
     if nix_database.is_none() && closure.is_some() {
         base::note_database(base_image.as_ref());
     }

@@ -23,6 +23,7 @@ mod image;
 mod input;
 mod interrupt;
 mod keychain;
+mod left_out;
 mod local_records;
 mod named_paths;
 mod network;

@@ -71,7 +71,7 @@ pub use finish::{
 pub use inherit::{inherit, inherit_env};
 pub use layer_format::LayerFormatRecord;
 pub use layer_tar::{LayerTarError, resolve_layer_tars};
-pub use linking::{LinkError, LinkedContent, OnCollision};
+pub use linking::{LeftOut, LinkError, LinkedContent, OnCollision};
 pub use nix_database::{NixDatabaseSpec, NixOwner, PlannedDatabase, PlannedDatabaseError};
 pub use nix2container_image::{Nix2containerError, Nix2containerImage};
 pub use package::{Package, compare_versions};

@@ -11,7 +11,7 @@ use crate::linking::{LinkKind, LinkTree, StoreView, link_contents};
 use crate::permissions::{Rules, apply_to_contents, apply_to_store};
 use crate::root::{Lowered, lower};
 use crate::root_file::resolve_root_files;
-use crate::{BaseTree, FileOrigin, ImageSpec, LinkedContent, RootFileSpec, RootFileType};
+use crate::{BaseTree, FileOrigin, ImageSpec, LeftOut, LinkedContent, RootFileSpec, RootFileType};
 use homes::give_homes_to_users;
 use nixply_layer::{EntryPermissions, StoreRoot};
 use nixply_store::{Closure, StorePath};
@@ -27,6 +27,8 @@ pub struct ComposedRoot {
     pub contents: Vec<LinkedContent>,
     /// Entries of store paths with another owner or mode than all others have.
     pub permissions: BTreeMap<StorePath, Vec<EntryPermissions>>,
+    /// What of the contents is not in the root, because the first of them wins; for a note.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Puts together what stands outside the store. Relative sources are taken from `base`, store paths are read through `store`.
@@ -83,10 +85,14 @@ pub fn compose_root(
     let permissions = apply_to_store(&mut rules, closure, &contents, store)?;
     rules.check_all_matched()?;
     give_homes_to_users(&mut files, &mut tree, accounts.users());
+    // What is asked for by its path is neither of the two.
+    let mut left_out = std::mem::take(&mut tree.left_out);
+    left_out.retain(|one| tree.entries.contains_key(&one.path));
     Ok(ComposedRoot {
         files,
         contents: tree.records(),
         permissions,
+        left_out,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::LinkError;
 use super::store_view::{Child, Place, StoreView, list, read_error, read_link};
-use super::{LinkEntry, LinkKind, OnCollision};
+use super::{LeftOut, LinkEntry, LinkKind, OnCollision};
 use std::collections::BTreeMap;
 use std::fs::{self, FileType};
 use std::os::unix::fs::PermissionsExt as _;
@@ -48,7 +48,7 @@ impl<'a> Merge<'a> {
     pub(super) fn run(
         mut self,
         tops: Vec<Place>,
-    ) -> Result<BTreeMap<String, LinkEntry>, LinkError> {
+    ) -> Result<(BTreeMap<String, LinkEntry>, Vec<LeftOut>), LinkError> {
         let sources: Vec<Source> = tops
             .into_iter()
             .enumerate()
@@ -56,6 +56,7 @@ impl<'a> Merge<'a> {
             .collect();
         // Not by recursion: trees may be deeper than a stack.
         let mut open = vec![(String::new(), sources)];
+        let mut all_left_out = Vec::new();
         while let Some((path, sources)) = open.pop() {
             for (name, candidates) in entries_by_name(&sources, path.is_empty())? {
                 let path = if path.is_empty() {
@@ -70,10 +71,29 @@ impl<'a> Merge<'a> {
                 if entry.kind == LinkKind::Directory {
                     open.push((path.clone(), below));
                 }
+                all_left_out.extend(self.left_out(&path, first, &candidates));
                 self.entries.insert(path, entry);
             }
         }
-        Ok(self.entries)
+        all_left_out.sort_unstable();
+        Ok((self.entries, all_left_out))
+    }
+
+    /// What is not the first one's and differs from it, where the first wins. It only is for a note: what cannot be read
+    /// differs.
+    fn left_out(&self, path: &str, first: &Candidate, candidates: &[Candidate]) -> Option<LeftOut> {
+        if self.on_collision == OnCollision::Error {
+            return None;
+        }
+        let other = candidates.iter().skip(1).find(|other| {
+            let are_directories = first.file_type.is_dir() && other.file_type.is_dir();
+            !are_directories && !self.is_same(path, first, other).unwrap_or(false)
+        })?;
+        Some(LeftOut {
+            path: path.to_owned(),
+            taken: first.place.logical.clone(),
+            left_out: other.place.logical.clone(),
+        })
     }
 
     /// What stands at a path, and the directories that are merged below it.

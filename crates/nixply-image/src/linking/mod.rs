@@ -53,12 +53,25 @@ pub enum OnCollision {
     First,
 }
 
+/// Something of a content that is not in the root, because a content that is named before has something else there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    /// The place in the root, without a leading slash.
+    pub path: String,
+    /// What stands there, in the store.
+    pub taken: String,
+    /// The first thing that differs from it, in the store.
+    pub left_out: String,
+}
+
 /// What contents put into the root: each entry by its path in the image, without a leading slash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LinkTree {
     /// The contents, as absolute paths; entries name them by their place here.
     pub(crate) contents: Vec<String>,
     pub(crate) entries: BTreeMap<String, LinkEntry>,
+    /// What the first content has and another one has otherwise, by path; with [`OnCollision::First`] alone.
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// One entry that a content puts into the root.
@@ -121,6 +134,10 @@ pub(crate) fn link_contents(
         }
         tops.push(view.content_directory(content)?);
     }
-    let entries = Merge::new(&view, &contents, on_collision).run(tops)?;
-    Ok(LinkTree { contents, entries })
+    let (entries, left_out) = Merge::new(&view, &contents, on_collision).run(tops)?;
+    Ok(LinkTree {
+        contents,
+        entries,
+        left_out,
+    })
 }

@@ -312,6 +312,34 @@ fn the_first_wins_where_it_shall() {
 }
 
 #[test]
+fn what_is_left_out_for_the_first_is_told_where_it_differs() {
+    let store = Store::new();
+    store
+        .file(&format!("{A}/bin/x"), "a")
+        .file(&format!("{A}/bin/same"), "same")
+        .link(&format!("{A}/bin/z"), "x")
+        .file(&format!("{A}/etc"), "a file")
+        .file(&format!("{B}/bin/x"), "b")
+        .file(&format!("{B}/bin/same"), "same")
+        .link(&format!("{B}/bin/z"), "x")
+        .file(&format!("{B}/etc/conf/deep"), "left out whole");
+    let left_out = |path: &str| LeftOut {
+        path: path.to_owned(),
+        taken: format!("{A}/{path}"),
+        left_out: format!("{B}/{path}"),
+    };
+    let tree = store.tree(&[A, B], OnCollision::First).unwrap();
+    assert_eq!(tree.left_out, [left_out("bin/x"), left_out("etc")]);
+    assert!(
+        store
+            .tree(&[A, A], OnCollision::First)
+            .unwrap()
+            .left_out
+            .is_empty()
+    );
+}
+
+#[test]
 fn links_that_never_end_are_dangling() {
     let store = Store::new();
     store
