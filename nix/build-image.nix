@@ -46,6 +46,7 @@ let
     inheritConfig = passed "inherit_config" bool;
 
     config = optional config // { default = { }; };
+    env = optional (attrsOf (nullOr string)) // { default = { }; };
     labels = optional (attrsOf string) // { default = { }; };
     annotations = passed "annotations" (attrsOf string) // { default = { }; };
     created = passed "created" string;
@@ -95,8 +96,21 @@ let
   isFetched = layer: layer.kind or "" == "base" && layer.source ? registry;
   ofFile = file: builtins.fromJSON (builtins.readFile file);
 
+  # `NAME=VALUE` with variables laid over: where they stand if they do, else at the end; null takes one out.
+  withVariables = variables: given:
+    let
+      nameOf = text: builtins.head (builtins.split "=" text);
+      said = name: if variables.${name} == null then [ ] else [ "${name}=${variables.${name}}" ];
+      there = map nameOf given;
+      new = builtins.filter (name: !(builtins.elem name there)) (builtins.attrNames variables);
+    in
+    builtins.concatLists (map (text: if variables ? ${nameOf text} then said (nameOf text) else [ text ]) given ++ map said new);
+
   configOf = args:
-    args.config // (if args.labels == { } then { } else { Labels = args.config.Labels or { } // args.labels; });
+    args.config
+    // (if args.env == { } then { } else { Env = withVariables args.env (args.config.Env or [ ]); })
+    // (if args.labels == { } then { } else { Labels = args.config.Labels or { } // args.labels; });
+
   make = function: table: given:
     let
       checked = check.argumentsBeside otherTools.arguments function table given;

@@ -76,12 +76,16 @@ in
     output = "manifest";
   };
 
-  # The catalog of package sets (`nixply.catalog/1`): names with lists of store paths.
+  # The catalog of package sets (`nixply.catalog/1`): names with lists of store paths. All packages of a fleet have to be there
+  # to make it, so it is worth fetching, and without them.
   mkCatalog = { name, sets, level ? null }: build {
     inherit name;
     output = "catalog";
     request = { inherit sets; } // (if level == null then { } else { inherit level; });
-    attributes = quick // { exportReferencesGraph.closure = builtins.concatLists (builtins.attrValues sets); };
+    attributes = selfContained // {
+      preferLocalBuild = true;
+      exportReferencesGraph.closure = builtins.concatLists (builtins.attrValues sets);
+    };
   };
 
   # A program `bin/NAME`: a command of nixply with its first words, to which the caller's are added.

@@ -33,6 +33,9 @@ const SETS: [Environment; 3] = [
             "python3",
             "nix-bin",
             "direnv",
+            "less",
+            "nano",
+            "tzdata",
         ],
     },
     // What `mkFleet` takes from its package collection.
@@ -53,7 +56,7 @@ nixply.lib.mkFleet {
     base = debnix.environments.base.paths;
     tools = debnix.environments.tools.paths;
   };
-  pkgs = { bashInteractive = units.bash; inherit (units) coreutils sudo glibc; };
+  pkgs = { bashInteractive = units.bash; inherit (units) coreutils sudo glibc tzdata; };
   caCertificates = "${units.ca-certificates}/share/ca-certificates/mozilla/ISRG_Root_X1.crt";
   pamModules = "${libraries units.libpam-modules}/security";
   loader = "${libraries units.glibc}/ld-linux-${builtins.replaceStrings [ "x86_64-linux" "aarch64-linux" ] [ "x86-64.so.2" "aarch64.so.1" ] builtins.currentSystem}";
@@ -62,21 +65,19 @@ nixply.lib.mkFleet {
 })"#;
 
 /// With a sudo among the packages, which must not get in the way of the one that works: its plugins are found below `/usr`.
-const DEVCONTAINER: &str = r#".mkDevContainer { sets = [ "base" "tools" ]; packages = [ debnix.units.sudo ]; extraConfig.Env = [
-    "HOME=/home/vscode" "USER=vscode" "PATH=/usr/local/bin:/home/vscode/.nix-profile/bin:/bin"
-    "PYTHONDONTWRITEBYTECODE=1"
-  ]; }"#;
+const DEVCONTAINER: &str = r#".mkDevContainer { sets = [ "base" "tools" ]; packages = [ debnix.units.sudo debnix.units.tzdata ];
+  env.PYTHONDONTWRITEBYTECODE = "1"; }"#;
 
 const RUNTIME: &str = r#".mkRuntime { sets = [ "base" ]; extraConfig.Cmd = [ "/bin/id" "-u" ]; }"#;
 
 /// A fleet and its two images.
-struct Fleet {
+pub(super) struct Fleet {
     half: NixHalf,
     work_dir: PathBuf,
 }
 
 impl Fleet {
-    fn new(world: &World, name: &str) -> Result<Fleet> {
+    pub(super) fn new(world: &World, name: &str) -> Result<Fleet> {
         let work_dir = world.scratch.subdir(name)?;
         debnix::build(&world.nix, &world.fixture_dir, &work_dir, &[], &SETS)?;
         let half = NixHalf::new(&world.root, &world.nix, &world.nixply, &work_dir)?;
@@ -84,8 +85,13 @@ impl Fleet {
     }
 
     /// Builds an attribute of the fleet.
-    fn build(&self, attribute: &str) -> Result<PathBuf> {
+    pub(super) fn build(&self, attribute: &str) -> Result<PathBuf> {
         self.half.build(&format!("{FLEET}{attribute}"))
+    }
+
+    /// What Nix says of an attribute of the fleet that cannot be built.
+    pub(super) fn refused(&self, attribute: &str) -> Result<String> {
+        self.half.refused(&Fleet::image(attribute))
     }
 
     /// `image` with the fleet before it, as an expression of its own.
@@ -131,6 +137,19 @@ pub(super) fn devcontainer(world: &World) -> Result<()> {
             "2.",
         ),
         ("bash -ic 'type -t _direnv_hook' 2> /dev/null", "function"),
+        // A login shell, without what is inherited.
+        (
+            "env -i HOME=$HOME PATH=$PATH bash -lic 'type -t _direnv_hook; echo $EDITOR; git var GIT_PAGER' 2> /dev/null",
+            "function\nnano\nless",
+        ),
+        (
+            "echo $LANG; TZ=Asia/Tokyo date -d @0 +%H:%M",
+            "C.UTF-8\n09:00",
+        ),
+        (
+            "python3 -c 'import zoneinfo; print(zoneinfo.ZoneInfo(\"Asia/Tokyo\"))'; test -e $TZDIR/Asia/Tokyo",
+            "Asia/Tokyo",
+        ),
         (
             "p=$(nix-build --no-out-link -E 'derivation { name = \"built\"; system = builtins.currentSystem; \
                builder = \"/bin/sh\"; args = [ \"-c\" \"echo built > $out\" ]; }'); cat $p",
@@ -181,6 +200,7 @@ pub(super) fn runtime(world: &World) -> Result<()> {
             "none",
         ),
         ("test ! -e /nix/var/nix/db || echo database", ""),
+        ("echo ${LD_LIBRARY_PATH-none} $LANG", "none C.UTF-8"),
     ] {
         let found = sh(world, image, script)?;
         ensure!(
@@ -409,12 +429,16 @@ pub(super) fn documentation(world: &World) -> Result<()> {
     let catalog = format!("{PACKAGES}({bindings}in fleet.catalog)");
     let committed = fleet.work_dir.join("catalog.json");
     fs::copy(fleet.half.build(&catalog)?, &committed)?;
-    let made = "catalog = fleet.catalog;";
-    ensure!(devcontainer.contains(made), "the example has no {made}");
-    let given = format!("catalog = {};", committed.display());
-    let (made, given) = (
-        plan(devcontainer)?,
-        plan(&devcontainer.replace(made, &given))?,
+    let with = |argument: &str| {
+        plan(&devcontainer.replace("inherit pkgs;", &format!("inherit pkgs; {argument}")))
+    };
+    let made = plan(devcontainer)?;
+    let given = with(&format!("catalog = {};", committed.display()))?;
+    let without = with("catalog = false;")?;
+    ensure!(
+        without["packer"]["name"] == "solo",
+        "without a catalog the packer is {}",
+        without["packer"]
     );
     ensure!(
         made["layers"] == given["layers"] && made["packer"]["name"] == "fleet",
@@ -434,6 +458,10 @@ pub(super) fn documentation(world: &World) -> Result<()> {
         (
             "{ packageSets.base = [ ]; }).mkRuntime { sets = [ \"bsae\" ]; }",
             "there is no package set `bsae`; did you mean `base`?",
+        ),
+        (
+            "{ packageSets.base = [ ]; }).catalog",
+            "no package set has a package in it",
         ),
         (
             "{ packageSets = { }; }).mkDevContainer { workdir = \"/\"; }",

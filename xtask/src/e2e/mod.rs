@@ -14,6 +14,7 @@ mod docker_tools_cases;
 mod documentation;
 mod flake;
 mod fleet;
+mod fleet_arguments;
 mod fleet_images;
 mod messages;
 mod nix2container;
@@ -343,6 +344,11 @@ const STEPS: &[Step] = &[
         "a fleet's images are pushed by nix run, the second time nothing moves",
         &[Need::Registry],
         fleet_images::pushes,
+    ),
+    (
+        "an image of a fleet takes more arguments, and each is in its plan",
+        &[],
+        fleet_arguments::arguments,
     ),
     (
         "a fleet's documentation is true",

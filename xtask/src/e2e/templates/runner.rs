@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Stands for every package of the fleet: what `mkFleet` looks for in packages.
-const PACKAGE_FILES: [&str; 7] = [
+const PACKAGE_FILES: [&str; 8] = [
     "bin/bash",
     "bin/env",
     "bin/sudo",
@@ -19,6 +19,7 @@ const PACKAGE_FILES: [&str; 7] = [
     "lib/ld-linux.so",
     "libexec/nix-ld",
     "share/nix-direnv/direnvrc",
+    "share/zoneinfo/UTC",
 ];
 
 /// What stands for `nix` on a runner. The flakes see their stub of nixpkgs by the environment; each platform's images are
