@@ -18,12 +18,14 @@
       fleetFor = forSystems (system: nixply.lib.mkFleet {
         pkgs = pkgsFor.${system};
         packageSets = import ./package-sets.nix pkgsFor.${system};
+        # What <nixpkgs> is in a development container: the very one that its packages are from.
+        nixPath = if nixpkgs ? rev then "nixpkgs=https://github.com/NixOS/nixpkgs/archive/${nixpkgs.rev}.tar.gz" else null;
         # Smaller than gzip, and faster to make and to unpack. Docker reads it from 23.0, containerd from 1.5, and so do podman and
         # CRI-O; take "gzip" for what is older, and for tools that unpack layers by themselves and know gzip alone.
         compression = "zstd";
-        # Lets images of different sets agree on their layers. Machines that keep their store can have
-        # `fleetFor.${system}.catalog`; where every build begins empty, commit it: nixply's docs/fleet.md.
-        catalog = null;
+        # Lets images of different sets agree on their layers: a catalog of these sets, which Nix makes. That takes the packages of
+        # all sets; where builds begin empty, commit it (README.md), and it is taken as it is.
+        catalog = let committed = ./. + "/catalog-${system}.json"; in if builtins.pathExists committed then committed else null;
       });
     in
     {

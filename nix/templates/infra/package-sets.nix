@@ -28,6 +28,11 @@ pkgs: {
     just
     starship
     gcc
+    gnumake
+    less # git shows its log with it
+    nano # ~/.bashrc makes it the editor where it is there
+    procps
+    which
   ];
 
   # For containers in which `nix develop` is to work.

@@ -397,6 +397,11 @@ const STEPS: &[Step] = &[
         templates::update,
     ),
     (
+        "images of the templates share layers, and a fleet's layer index finds them",
+        &[Need::Registry],
+        templates::sharing,
+    ),
+    (
         "GitHub's workflow pushes, names and signs, and moves nothing twice",
         &[Need::Registry, Need::Crane, Need::Tool(SKOPEO)],
         templates::github,

@@ -1,6 +1,7 @@
 //! The templates (`nix/templates`): they evaluate, and their workflows do what they say, run by script and by line.
 
 mod runner;
+mod sharing;
 mod update;
 mod workflow;
 
@@ -12,6 +13,7 @@ use crate::say::say;
 use anyhow::{Context, Result, ensure};
 use runner::Runner;
 use serde_json::{Value, json};
+pub(super) use sharing::sharing;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -254,6 +256,7 @@ pub(super) fn github(world: &World) -> Result<()> {
             let values = BTreeMap::from([
                 value("matrix.platform", platform),
                 value("secrets.GITHUB_TOKEN", "token"),
+                value("vars.NIXPLY_LAYER_INDEX", ""),
             ]);
             let mut all = variables.to_vec();
             let output_name = output.display().to_string();
