@@ -4,7 +4,7 @@ use crate::LayoutError;
 use crate::documents::{DOCKER_MANIFEST, DockerManifestItem};
 use crate::open::{ImageFiles, TarFiles, read_json};
 use crate::tar_out::TarWriter;
-use nixply_oci::{ImageError, canonical_json};
+use nixply_oci::{HashingWriter, ImageError, canonical_json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ pub fn merge_docker_archives(
     out: &mut dyn Write,
 ) -> Result<(), LayoutError> {
     let mut tar = TarWriter::new(out);
-    let mut there: BTreeMap<String, (u64, &Path)> = BTreeMap::new();
+    // Of each member, the hash of its content and the archive that had it first.
+    let mut there: BTreeMap<String, ([u8; 32], &Path)> = BTreeMap::new();
     let mut images: Vec<DockerManifestItem> = Vec::new();
     for archive in archives {
         let files = TarFiles::open(archive, spool_dir)?;
@@ -36,10 +37,9 @@ pub fn merge_docker_archives(
         for item in items {
             let layers = item.layers.iter().flatten();
             for member in layers.chain([&item.config]) {
-                let mut file = files.open(member)?;
-                if let Some((size_bytes, first)) = there.get(member) {
-                    // Members are called by digests, so a size tells.
-                    if *size_bytes != file.size_bytes {
+                if let Some((sha256, first)) = there.get(member) {
+                    // Not every archive calls its members by digests.
+                    if *first != archive && *sha256 != hash_member(&files, member, archive)? {
                         return Err(LayoutError::TwoContents {
                             member: member.clone(),
                             first: (*first).to_owned(),
@@ -48,12 +48,14 @@ pub fn merge_docker_archives(
                     }
                     continue;
                 }
-                there.insert(member.clone(), (file.size_bytes, archive));
+                let mut file = files.open(member)?;
                 tar.start_file(member, file.size_bytes)
                     .map_err(LayoutError::Output)?;
-                io::copy(&mut file.content, tar.content())
-                    .and_then(|_| tar.end_file(file.size_bytes))
-                    .map_err(LayoutError::Output)?;
+                let mut out = HashingWriter::new(tar.content());
+                io::copy(&mut file.content, &mut out).map_err(LayoutError::Output)?;
+                let (_, sha256, size_bytes) = out.finish();
+                tar.end_file(size_bytes).map_err(LayoutError::Output)?;
+                there.insert(member.clone(), (sha256, archive));
             }
             if !images.contains(&item) {
                 images.push(item);
@@ -67,4 +69,15 @@ pub fn merge_docker_archives(
     tar.file(DOCKER_MANIFEST, &manifest)
         .and_then(|()| tar.finish())
         .map_err(LayoutError::Output)
+}
+
+fn hash_member(files: &TarFiles, member: &str, archive: &Path) -> Result<[u8; 32], LayoutError> {
+    let mut hasher = HashingWriter::new(io::sink());
+    io::copy(&mut files.open(member)?.content, &mut hasher).map_err(|source| {
+        LayoutError::Archive {
+            path: archive.to_owned(),
+            source,
+        }
+    })?;
+    Ok(hasher.finish().1)
 }

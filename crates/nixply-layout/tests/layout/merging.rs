@@ -66,7 +66,7 @@ fn what_is_no_docker_archive_is_named() {
 
 #[test]
 fn two_contents_of_one_name_are_refused() {
-    let archive = |layer: &[u8]| {
+    let archive = |layer: &[u8], config: &[u8]| {
         let mut tar = tar::Builder::new(Vec::new());
         let mut add = |name: &str, content: &[u8]| {
             let mut header = tar::Header::new_gnu();
@@ -74,17 +74,28 @@ fn two_contents_of_one_name_are_refused() {
             tar.append_data(&mut header, name, content).unwrap();
         };
         add("x/layer.tar", layer);
-        add("c.json", b"{}");
+        add("c.json", config);
         add(
             "manifest.json",
             br#"[{"Config":"c.json","RepoTags":null,"Layers":["x/layer.tar"]}]"#,
         );
         file_of(&tar.into_inner().unwrap())
     };
-    let (first, second) = (archive(b"one"), archive(b"other"));
-    let error = merged(&[first.1, second.1]).unwrap_err();
-    assert!(
-        matches!(&error, LayoutError::TwoContents { member, .. } if member == "x/layer.tar"),
-        "{error}"
+    let (first, again) = (archive(b"one", b"{}"), archive(b"one", b"{}"));
+    assert_eq!(
+        members(&merged(&[first.1.clone(), again.1]).unwrap()),
+        ["x/layer.tar", "c.json", "manifest.json"]
     );
+    // Of another size, and of the same.
+    for (other, expected) in [
+        (archive(b"other", b"{}"), "x/layer.tar"),
+        (archive(b"two", b"{}"), "x/layer.tar"),
+        (archive(b"one", b"[]"), "c.json"),
+    ] {
+        let error = merged(&[first.1.clone(), other.1]).unwrap_err();
+        assert!(
+            matches!(&error, LayoutError::TwoContents { member, .. } if member == expected),
+            "{error}"
+        );
+    }
 }
