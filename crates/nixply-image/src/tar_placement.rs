@@ -15,6 +15,9 @@ pub struct PlannedTarPlacement {
     /// Directories that keep the mode and owner they have below the tar.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub directories: BTreeMap<String, DirectoryOwner>,
+    /// Symbolic links that say something else where they come to stand.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<String, String>,
 }
 
 impl From<PlacedDirectory> for DirectoryOwner {
@@ -35,6 +38,7 @@ impl PlannedTarPlacement {
             directories: directories
                 .map(|(path, directory)| (path, directory.into()))
                 .collect(),
+            targets: placement.targets,
         }
     }
 
@@ -48,10 +52,11 @@ impl PlannedTarPlacement {
         Ok(TarPlacement {
             moved: self.moved.clone(),
             directories: directories.collect::<Result<_, String>>()?,
+            targets: self.targets.clone(),
         })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.moved.is_empty() && self.directories.is_empty()
+        self.moved.is_empty() && self.directories.is_empty() && self.targets.is_empty()
     }
 }

@@ -102,9 +102,12 @@ fn visit_all(
         let mut read_bytes = 0;
         // Records for the whole archive: no entry. Those that tools write name a commit.
         if kind != "g" {
+            // A long name is of a form that has a type for directories; the field has what fits of it.
+            let is_old_directory = header.is_old_directory && name.is_none();
             let name = trimmed(name.unwrap_or_else(|| header.name.clone()));
             let kind = match kind {
                 "5" => StoredEntryKind::Directory,
+                _ if is_old_directory => StoredEntryKind::Directory,
                 "2" => StoredEntryKind::Symlink {
                     target: target.unwrap_or_else(|| header.link_target.clone()),
                 },
@@ -281,6 +284,33 @@ mod tests {
         );
         assert_eq!(entries[3].name, b"etc/passwd");
         assert_eq!(entries[3].kind, StoredEntryKind::Other);
+    }
+
+    #[test]
+    fn directories_without_a_type_are_told_by_their_slash() {
+        for kind in [0, b'0'] {
+            let mut directory = tar::Header::new_old();
+            directory.as_old_mut().name[..8].copy_from_slice(b"usr/bin/");
+            directory.as_old_mut().linkflag = [kind];
+            directory.set_size(0);
+            directory.set_mode(0o711);
+            directory.set_uid(0);
+            directory.set_gid(0);
+            directory.set_cksum();
+            let (entries, _) = list(directory.as_bytes(), |_| true);
+            assert_eq!(entries[0].name, b"usr/bin");
+            assert_eq!(entries[0].kind, StoredEntryKind::Directory);
+        }
+    }
+
+    #[test]
+    fn what_gnu_tar_has_in_place_of_a_prefix_is_no_name() {
+        let mut file = header(tar::EntryType::Regular, 0);
+        file.set_path("etc/x").unwrap();
+        file.as_gnu_mut().unwrap().set_atime(1_000_000_000);
+        file.set_cksum();
+        let (entries, _) = list(file.as_bytes(), |_| false);
+        assert_eq!(entries[0].name, b"etc/x");
     }
 
     #[test]

@@ -10,10 +10,15 @@ use std::io::{self, Read};
 /// PAX records longer than this are refused: no name or link target of a file system is near it.
 pub(crate) const PAX_LIMIT_BYTES: usize = 1 << 20;
 
+/// GNU tar's own form, which has other things than a prefix of the name in the last fields.
+pub(crate) const GNU_MAGIC: &[u8] = b"ustar  \0";
+
 /// A header, read back.
 pub(crate) struct ReadHeader {
     /// The name without slashes at the ends.
     pub(crate) name: Vec<u8>,
+    /// Whether it is a directory that its type does not tell.
+    pub(crate) is_old_directory: bool,
     /// A link's target, verbatim; the field of that name is for people.
     pub(crate) link_target: Vec<u8>,
     /// The values of the other fields, always the same fields in the same order.
@@ -70,11 +75,7 @@ fn header_of(block: &[u8; BLOCK_BYTES], records: Vec<(Vec<u8>, Vec<u8>)>) -> Rea
         ("gname", text(297, 329)),
         ("capabilities", String::new()),
     ];
-    let mut name = until_nul(&block[345..500]).to_vec();
-    if !name.is_empty() {
-        name.push(b'/');
-    }
-    name.extend_from_slice(until_nul(&block[..100]));
+    let mut name = name_of(block);
     let mut link_target = until_nul(&block[157..257]).to_vec();
     for (keyword, value) in records {
         if keyword == b"path" {
@@ -90,6 +91,9 @@ fn header_of(block: &[u8; BLOCK_BYTES], records: Vec<(Vec<u8>, Vec<u8>)>) -> Rea
             }
         }
     }
+    let size = fields.iter().find(|(field, _)| *field == "size");
+    let is_empty = size.is_some_and(|(_, size)| size == "0");
+    let is_old_directory = is_empty && is_old_directory(block, &name);
     let start = name.iter().take_while(|&&byte| byte == b'/').count();
     name.drain(..start);
     while name.last() == Some(&b'/') {
@@ -97,9 +101,26 @@ fn header_of(block: &[u8; BLOCK_BYTES], records: Vec<(Vec<u8>, Vec<u8>)>) -> Rea
     }
     ReadHeader {
         name,
+        is_old_directory,
         link_target,
         fields,
     }
+}
+
+/// The name in a block, as it is written.
+pub(crate) fn name_of(block: &[u8; BLOCK_BYTES]) -> Vec<u8> {
+    let name = until_nul(&block[..100]);
+    let prefix = until_nul(&block[345..500]);
+    if prefix.is_empty() || block[257..265].eq(GNU_MAGIC) {
+        return name.to_vec();
+    }
+    [prefix, b"/", name].concat()
+}
+
+/// Whether an entry without content is a directory in the form of the seventh edition, which has no type for them: a file
+/// whose name ends in a slash.
+pub(crate) fn is_old_directory(block: &[u8; BLOCK_BYTES], name: &[u8]) -> bool {
+    matches!(block[156], 0 | b'0') && name.ends_with(b"/")
 }
 
 /// Reads a block whose checksum is right; `None` if it is all zeros or there is none.

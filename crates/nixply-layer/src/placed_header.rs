@@ -5,13 +5,14 @@ use crate::header::{
     padding_bytes,
 };
 use crate::header_reader::{
-    PAX_LIMIT_BYTES, base_256, octal as read_octal, pax_records, read_block, until_nul,
+    GNU_MAGIC, PAX_LIMIT_BYTES, base_256, is_old_directory, name_of, octal as read_octal,
+    pax_records, read_block, until_nul,
 };
 use crate::placement::PlacedDirectory;
 use std::io::{self, Read};
 
-/// GNU tar's own form, which has other things than a prefix of the name in the last fields.
-const GNU_MAGIC: &[u8] = b"ustar  \0";
+/// What stands before an entry is refused beyond this size: one record of each kind as long as any may be.
+const RECORDS_LIMIT_BYTES: usize = 4 * PAX_LIMIT_BYTES;
 
 /// A keyword and a value.
 type Record = (Vec<u8>, Vec<u8>);
@@ -37,7 +38,7 @@ pub(crate) struct EntryHeader {
 pub(crate) struct Change<'a> {
     /// The new name, without slashes at its ends.
     pub(crate) name: Option<&'a [u8]>,
-    /// A hard link's new target, likewise.
+    /// A link's new target.
     pub(crate) target: Option<&'a [u8]>,
     /// The new mode and owner.
     pub(crate) owner: Option<PlacedDirectory>,
@@ -58,6 +59,9 @@ pub(crate) fn read_entry(
             return Ok(None);
         };
         raw.extend_from_slice(&block);
+        if raw.len() + out.len() > RECORDS_LIMIT_BYTES {
+            return Err(invalid("records of an entry that are too long together"));
+        }
         match block[156] {
             b'g' => {
                 read_body(tar, &block, &mut raw)?;
@@ -125,6 +129,11 @@ impl EntryHeader {
 
     pub(crate) fn is_directory(&self) -> bool {
         self.block[156] == b'5'
+            || (self.body_bytes == 0 && is_old_directory(&self.block, &self.name))
+    }
+
+    pub(crate) fn is_symlink(&self) -> bool {
+        self.block[156] == b'2'
     }
 
     /// The name of the entry that a hard link is another name of.
@@ -252,15 +261,6 @@ fn read_body(
 fn text_of(mut body: Vec<u8>) -> Vec<u8> {
     body.truncate(until_nul(&body).len());
     body
-}
-
-fn name_of(block: &[u8; BLOCK_BYTES]) -> Vec<u8> {
-    let name = until_nul(&block[..100]);
-    let prefix = until_nul(&block[345..500]);
-    if prefix.is_empty() || block[257..265].eq(GNU_MAGIC) {
-        return name.to_vec();
-    }
-    [prefix, b"/", name].concat()
 }
 
 fn number_of(field: &[u8]) -> Option<u64> {

@@ -1,8 +1,8 @@
 //! A finished tar whose entries stand elsewhere than it says: rewritten while it streams.
 //!
 //! Every entry that nothing changes of keeps its bytes, and so does what stands behind the last one. One that moves gets its
-//! name, and if it is a hard link its target, in the same form or in a PAX record; the directories above its new place come
-//! before it, as they are below the tar. A directory that the tar has without saying anything of it (0755, root's) keeps the
+//! name, and if it is a link its target, in the same form or in a PAX record; the directories above its new place come before
+//! it, as they are below the tar. A directory that the tar has without saying anything of it (0755, root's) keeps the
 //! mode and owner that it has below.
 
 use crate::compare::CompareError;
@@ -108,8 +108,8 @@ impl<'p, R: Read> PlacedTar<'p, R> {
         let mut change = Change::default();
         if entry.is_directory() {
             let says_nothing = entry.owner == PlacedDirectory::USUAL;
-            // It is there already, or it is the root itself.
-            if says_nothing && (place.is_empty() || self.written.contains(&*place)) {
+            // It comes to be the root, of which another entry may say something, or it is there already.
+            if place.is_empty() || (says_nothing && self.written.contains(&*place)) {
                 return Ok(());
             }
             self.written.insert(place.to_vec());
@@ -124,6 +124,9 @@ impl<'p, R: Read> PlacedTar<'p, R> {
         let target_place = target.as_ref().map(|target| self.placement.place(target));
         if target.as_deref() != target_place.as_deref() {
             change.target = target_place.as_deref();
+        }
+        if entry.is_symlink() {
+            change.target = self.placement.target(&name);
         }
         entry.append_changed(&change, out)
     }

@@ -11,6 +11,9 @@ pub struct TarPlacement {
     pub moved: BTreeMap<String, String>,
     /// Directories that keep the mode and owner they have below the tar, where the tar says 0755 and root, or nothing.
     pub directories: BTreeMap<String, PlacedDirectory>,
+    /// Symbolic links that say something else where they come to stand, by their names in the tar: what they said would lead
+    /// elsewhere from there.
+    pub targets: BTreeMap<String, String>,
 }
 
 /// A directory's mode and owner.
@@ -37,7 +40,7 @@ impl TarPlacement {
     /// True where a tar stays as it is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.moved.is_empty() && self.directories.is_empty()
+        self.moved.is_empty() && self.directories.is_empty() && self.targets.is_empty()
     }
 
     /// Where a name comes to stand: the longest of its directories that is moved decides. The name has no empty and no dotted
@@ -59,6 +62,12 @@ impl TarPlacement {
             }
         }
         name.into()
+    }
+
+    /// What a symbolic link of the tar says where it comes to stand, if that is something else.
+    pub(crate) fn target(&self, name: &[u8]) -> Option<&[u8]> {
+        let name = std::str::from_utf8(name).ok()?;
+        self.targets.get(name).map(String::as_bytes)
     }
 
     /// What a directory is below the tar.

@@ -27,6 +27,7 @@ fn placement() -> TarPlacement {
     TarPlacement {
         moved: moved.map(|(a, b)| (a.to_owned(), b.to_owned())).into(),
         directories: [("root".to_owned(), root)].into(),
+        targets: [("bin/there".to_owned(), "/share/there".to_owned())].into(),
     }
 }
 
@@ -217,6 +218,54 @@ fn directories_that_say_nothing_stay_as_they_are_below() {
 }
 
 #[test]
+fn directories_without_a_type_are_told_by_their_slash() {
+    // As `tar --format=v7` writes them, with and without a digit.
+    for kind in [0, b'0'] {
+        let mut tar = Builder::new(false);
+        tar.directory("root/", 0o755);
+        let mut tar = tar.finish();
+        tar[156] = kind;
+        let mut header = tar::Header::from_byte_slice(&tar[..512]).clone();
+        header.set_cksum();
+        tar[..512].copy_from_slice(header.as_bytes());
+        let out = list(&placed(&tar, placement()));
+        assert_eq!(out, ["root/ 700 0:3000000"]);
+    }
+}
+
+#[test]
+fn a_directory_that_comes_to_be_the_root_says_nothing_of_it() {
+    let mut tar = Builder::new(true);
+    tar.directory("./top/", 0o700);
+    tar.file("./top/a", "a");
+    let placement = TarPlacement {
+        moved: [("top".to_owned(), String::new())].into(),
+        ..TarPlacement::default()
+    };
+    let out = list(&placed(&tar.finish(), placement));
+    assert_eq!(out, ["./a 4755 0:0: a"]);
+}
+
+#[test]
+fn links_that_would_lead_elsewhere_say_something_else() {
+    let mut tar = Builder::new(true);
+    tar.link(EntryType::Symlink, "bin/there", "../share/there");
+    tar.link(EntryType::Symlink, "bin/here", "there");
+    tar.file("./etc/there", "x");
+    let out = list(&placed(&tar.finish(), placement()));
+    assert_eq!(
+        out,
+        [
+            "usr/ 755 0:0",
+            "usr/bin/ 755 0:0",
+            "usr/bin/there 777 0:0 -> /share/there",
+            "usr/bin/here 777 0:0 -> there",
+            "./etc/there 4755 0:0: x"
+        ]
+    );
+}
+
+#[test]
 fn what_nothing_changes_of_keeps_its_bytes() {
     for is_gnu in [true, false] {
         let mut tar = Builder::new(is_gnu);
@@ -264,6 +313,17 @@ fn what_cannot_be_understood_is_an_error() {
     assert_eq!(
         refused(&tar.finish()),
         "GNU tar's sparse files are not known here"
+    );
+    let mut tar = Builder::new(false);
+    let value = "y".repeat(1_000_000);
+    for _ in 0..5 {
+        let records = [("comment", value.as_bytes())];
+        tar.tar.append_pax_extensions(records).unwrap();
+    }
+    tar.file("bin/x", "x");
+    assert_eq!(
+        refused(&tar.finish()),
+        "records of an entry that are too long together"
     );
     let mut tar = Builder::new(true);
     tar.file("bin/x", &"x".repeat(2000));

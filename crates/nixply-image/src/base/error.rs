@@ -263,6 +263,8 @@ pub enum LinkProblem {
     Loop,
     /// It leads into a store path, which must not change.
     IntoStore,
+    /// What it leads to would be emptied by an opaque whiteout.
+    Emptied,
 }
 
 impl std::fmt::Display for LinkProblem {
@@ -270,6 +272,7 @@ impl std::fmt::Display for LinkProblem {
         f.write_str(match self {
             Self::Loop => "that leads back to itself",
             Self::IntoStore => "into the store, whose paths must not change",
+            Self::Emptied => "to a directory that an opaque whiteout would empty",
         })
     }
 }

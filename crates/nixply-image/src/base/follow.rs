@@ -55,3 +55,40 @@ pub(super) fn follow<'l>(
         first_link,
     })
 }
+
+/// What a link says that is asked for at one path and stands at another one, so that it leads to what it led to; none where
+/// it does as it is. `lead` follows a path to its end, and tells nothing of one that leads back to itself.
+pub(super) fn target_elsewhere(
+    asked: &str,
+    place: &str,
+    target: &str,
+    lead: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
+    if place == asked || target.starts_with('/') {
+        return None;
+    }
+    let (parent, _) = place.rsplit_once('/').unwrap_or(("", place));
+    let wanted = absolute(asked, target);
+    let found = lead(&format!("{parent}/{target}"));
+    (found.is_none() || found != lead(&wanted)).then_some(wanted)
+}
+
+/// A link's target as a path from the root. The directories that the link is asked for in are no links, so it is known
+/// without a look.
+pub(super) fn absolute(link: &str, target: &str) -> String {
+    if target.starts_with('/') {
+        return target.to_owned();
+    }
+    let (parent, _) = link.rsplit_once('/').unwrap_or(("", link));
+    let mut parts: Vec<&str> = Vec::new();
+    for part in parent.split('/').chain(target.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}

@@ -1,7 +1,7 @@
 //! Putting root files over a base image: through its symbolic links, and without changing its directories.
 
 use super::error::LinkProblem;
-use super::follow::{Followed, follow};
+use super::follow::{Followed, follow, target_elsewhere};
 use super::over_contents::place_contents;
 use super::{BaseError, BaseTree};
 use crate::root_file::{FileOrigin, RootFileSpec, RootFileType};
@@ -111,6 +111,7 @@ impl Ways<'_> {
                     continue;
                 }
                 file.path = followed.place;
+                self.keep_target(&asked, &mut file);
             }
             if self.tree.is_directory(&file.path) {
                 if !is_directory {
@@ -148,6 +149,18 @@ impl Ways<'_> {
             }
         }
         Ok(placed)
+    }
+
+    /// Lets a link that stands elsewhere than it was asked for lead to the same all the same.
+    fn keep_target(&self, asked: &str, link: &mut RootFileSpec) {
+        let lead = |path: &str| Some(follow(path, true, &|at| self.link(at)).ok()?.place);
+        let asked = asked.trim_matches('/');
+        let target = link.target.as_deref();
+        if let Some(target) =
+            target.and_then(|target| target_elsewhere(asked, &link.path, target, &lead))
+        {
+            link.target = Some(target);
+        }
     }
 
     /// Gives a directory that says nothing of its mode the one that the base gives it.
@@ -268,6 +281,20 @@ mod tests {
         let link = r#"{"path":"bin","type":"symlink","target":"/x"}"#;
         let link: RootFileSpec = serde_json::from_str(link).unwrap();
         assert_eq!(over(vec![link, file("bin/x")]).unwrap(), ["bin", "bin/x"]);
+    }
+
+    #[test]
+    fn links_that_move_lead_to_what_they_led_to() {
+        let target = |path: &str, target: &str| {
+            let link = RootFileSpec::symlink(path.to_owned(), target.to_owned());
+            let mut files = put_files_over(vec![link], &tree()).unwrap();
+            files.remove(0).target.unwrap()
+        };
+        assert_eq!(target("bin/x", "../share/y"), "/share/y");
+        assert_eq!(target("bin/x", "../lib/y"), "../lib/y");
+        assert_eq!(target("bin/x", "sh"), "sh");
+        assert_eq!(target("bin/x", "/share/y"), "/share/y");
+        assert_eq!(target("usr/bin/x", "../share/y"), "../share/y");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::BaseError;
 use super::directory_names::join;
-use super::follow::follow;
+use super::follow::{absolute, follow, target_elsewhere};
 use super::give_way::Yielding;
 use super::over::{Below, Ways};
 use crate::linking::{StoreView, are_same};
@@ -260,15 +260,9 @@ impl Placing<'_> {
             let PlacedKind::Symlink { target } = &entry.kind else {
                 continue;
             };
-            if *place == entry.asked || target.starts_with('/') {
-                continue;
-            }
-            let (parent, _) = place.rsplit_once('/').unwrap_or(("", place));
-            let wanted = absolute(&entry.asked, target);
-            let found = self.lead(&format!("{parent}/{target}"), own_links);
-            if found.is_none() || found != self.lead(&wanted, own_links) {
-                fixed.push((place.clone(), wanted));
-            }
+            let lead = |path: &str| self.lead(path, own_links);
+            let target = target_elsewhere(&entry.asked, place, target, &lead);
+            fixed.extend(target.map(|target| (place.clone(), target)));
         }
         for (place, target) in fixed {
             if let Some(entry) = self.entries.get_mut(&place) {
@@ -316,23 +310,4 @@ impl Placing<'_> {
         records.retain(|record| record.entry_count() > 0);
         records
     }
-}
-
-/// A link's target as a path from the root. A content's directories are no links, so it is known without a look.
-fn absolute(link: &str, target: &str) -> String {
-    if target.starts_with('/') {
-        return target.to_owned();
-    }
-    let (parent, _) = link.rsplit_once('/').unwrap_or(("", link));
-    let mut parts: Vec<&str> = Vec::new();
-    for part in parent.split('/').chain(target.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            _ => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }

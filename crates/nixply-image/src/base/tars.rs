@@ -5,7 +5,7 @@
 //! nothing stays as it is, byte for byte.
 
 use super::error::LinkProblem;
-use super::follow::follow;
+use super::follow::{follow, target_elsewhere};
 use super::over::is_in;
 use super::{BaseError, BaseTree, TreeReader};
 use crate::root_file::parse_mode;
@@ -95,10 +95,43 @@ struct Entries {
     directories: BTreeMap<Vec<u8>, PlacedDirectory>,
     /// All that is no directory.
     files: BTreeSet<Vec<u8>>,
+    /// What those of them that are symbolic links say.
+    symlinks: BTreeMap<Vec<u8>, Vec<u8>>,
     /// What the tar takes away from the layers below it.
+    whiteouts: Whiteouts,
+}
+
+/// What a tar takes away from the layers below it.
+#[derive(Debug, Default)]
+struct Whiteouts {
     hidden: BTreeSet<Vec<u8>>,
-    /// Directories of which the tar takes all away that they hold below it.
+    /// Directories of which all is taken away that they hold.
     emptied: BTreeSet<Vec<u8>>,
+}
+
+impl Whiteouts {
+    /// As they are in the image.
+    fn placed(&self, placement: &TarPlacement) -> Self {
+        let hidden = self.hidden.iter().map(|name| {
+            // What is hidden is a link itself, and not what it leads to.
+            let (parent, base_name) = split(name);
+            join(&placement.place(parent), base_name)
+        });
+        let emptied = self.emptied.iter();
+        Self {
+            hidden: hidden.collect(),
+            emptied: emptied
+                .map(|name| placement.place(name).into_owned())
+                .collect(),
+        }
+    }
+
+    /// Whether what the layers below have at a path is taken away.
+    fn take_away(&self, path: &[u8]) -> bool {
+        self.emptied.contains(&b""[..])
+            || self.hidden.contains(path)
+            || ancestors(path).any(|path| self.hidden.contains(path) || self.emptied.contains(path))
+    }
 }
 
 impl Entries {
@@ -131,9 +164,14 @@ impl Entries {
         }
         let (parent, base_name) = split(&name);
         if base_name == OPAQUE {
-            self.emptied.insert(parent.to_vec());
+            self.whiteouts.emptied.insert(parent.to_vec());
         } else if let Some(hidden) = base_name.strip_prefix(WHITEOUT) {
-            self.hidden.insert(join(parent, hidden));
+            self.whiteouts.hidden.insert(join(parent, hidden));
+        }
+        if let StoredEntryKind::Symlink { target } = &entry.kind {
+            self.symlinks.insert(name.clone(), target.clone());
+        } else {
+            self.symlinks.remove(&name);
         }
         self.files.insert(name);
     }
@@ -142,14 +180,12 @@ impl Entries {
     fn leaves(&self, link: &str) -> bool {
         let link = link.as_bytes();
         let mut all = ancestors(link).chain([link]);
-        !self.takes_away(link) && all.all(|path| !self.files.contains(path))
-    }
-
-    /// Whether whiteouts of the tar take away what the layers below have at a path.
-    fn takes_away(&self, path: &[u8]) -> bool {
-        self.emptied.contains(&b""[..])
-            || self.hidden.contains(path)
-            || ancestors(path).any(|path| self.hidden.contains(path) || self.emptied.contains(path))
+        // An opaque directory has nothing of what is below it: it is there in place of the link.
+        let is_replaced =
+            self.directories.contains_key(link) && self.whiteouts.emptied.contains(link);
+        !is_replaced
+            && !self.whiteouts.take_away(link)
+            && all.all(|path| !self.files.contains(path))
     }
 
     /// Every directory that an entry is or stands in, each after the one that holds it.
@@ -194,10 +230,47 @@ fn placement(
             }
         }
     }
+    placement.targets = kept_targets(entries, &placement, &link);
+    check_emptied(entries, &placement, tar)?;
     check_places(entries, &placement, tar)?;
     check_directories(entries, &placement, tree, tar)?;
     keep_unusual(entries, &directories, tree, &mut placement);
     Ok(placement)
+}
+
+/// What links say that stand elsewhere than in the tar, where they would lead elsewhere from there. A link that is not text stays
+/// as it is.
+fn kept_targets<'l>(
+    entries: &Entries,
+    placement: &TarPlacement,
+    link: &dyn Fn(&str) -> Option<&'l str>,
+) -> BTreeMap<String, String> {
+    let lead = |path: &str| Some(follow(path, true, link).ok()?.place);
+    let kept = entries.symlinks.iter().filter_map(|(name, target)| {
+        let place = placement.place(name);
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        let target = target_elsewhere(text(name)?, text(&place)?, text(target)?, &lead)?;
+        Some((text(name)?.to_owned(), target))
+    });
+    kept.collect()
+}
+
+/// No opaque whiteout empties what a link of the base leads to.
+fn check_emptied(entries: &Entries, placement: &TarPlacement, tar: &Path) -> Result<(), BaseError> {
+    for directory in &entries.whiteouts.emptied {
+        let (parent, base_name) = split(directory);
+        let itself = join(&placement.place(parent), base_name);
+        if *placement.place(directory) != *itself {
+            let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+            return Err(BaseError::TarLink {
+                tar: tar.to_owned(),
+                path: text(directory),
+                link: text(&itself),
+                problem: LinkProblem::Emptied,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// No two entries come to stand at one place, but directories.
@@ -237,12 +310,13 @@ fn check_directories(
     tree: &BaseTree,
     tar: &Path,
 ) -> Result<(), BaseError> {
+    let whiteouts = entries.whiteouts.placed(placement);
     for name in &entries.files {
         let place = placement.place(name);
         let Ok(path) = std::str::from_utf8(&place) else {
             continue;
         };
-        if tree.is_directory(path) && !entries.takes_away(name) {
+        if tree.is_directory(path) && !whiteouts.take_away(&place) {
             let name = String::from_utf8_lossy(name);
             return Err(BaseError::HidesDirectory {
                 what: format!("`{name}` of the layer tar `{}`", tar.display()),
@@ -311,13 +385,17 @@ fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// `usr/bin/` a directory with mode 0755, `tmp/=1777` one with another mode, anything else a file.
+    /// `usr/bin/` a directory with mode 0755, `tmp/=1777` one with another mode, `a -> b` a link, anything else a file.
     fn placed(lines: &[&str]) -> Result<TarPlacement, String> {
         let mut entries = Entries::default();
         for line in lines {
             let (name, mode) = line.split_once('=').unwrap_or((line, "755"));
+            let (name, target) = name.split_once(" -> ").unwrap_or((name, ""));
             let kind = if name.ends_with('/') {
                 StoredEntryKind::Directory
+            } else if !target.is_empty() {
+                let target = target.as_bytes().to_vec();
+                StoredEntryKind::Symlink { target }
             } else {
                 StoredEntryKind::Other
             };
@@ -338,7 +416,7 @@ mod tests {
                 "tmp": {"mode": "1777", "uid": 0, "gid": 0},
                 "usr/lib": {"mode": "0750", "uid": 1, "gid": 2}
             },
-            "usual_directories": {"": "opt/srv"}
+            "usual_directories": {"": "opt/srv/usr", "usr": "bin", "usr/bin": "sub"}
         }"#;
         let tree: BaseTree = serde_json::from_str(tree).unwrap();
         let tar = Path::new("/x/layer.tar");
@@ -376,6 +454,54 @@ mod tests {
         assert_eq!(moved(&[".wh.usr", "usr/lib64/x"]), none);
         assert_eq!(moved(&[".wh..wh..opq", "bin/x"]), none);
         assert_eq!(moved(&["bin/.wh.x"]), ["bin -> usr/bin"]);
+    }
+
+    #[test]
+    fn links_that_move_lead_to_what_they_led_to() {
+        let targets = |lines: &[&str]| {
+            let targets = placed(lines).unwrap().targets.into_iter();
+            targets
+                .map(|(name, target)| format!("{name} -> {target}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            targets(&[
+                "bin/app -> ../opt/app/run",
+                "bin/lib -> ../lib/x",
+                "bin/sh -> bash",
+                "bin/top -> /opt/x",
+                "opt/x -> ../bin/sh",
+                "all/deep/x -> ../y",
+            ]),
+            ["bin/app -> /opt/app/run"]
+        );
+        // The link of the base is not there any more.
+        assert_eq!(
+            targets(&["bin/lib -> ../lib/x", "lib -> usr/lib"]),
+            ["bin/lib -> /lib/x"]
+        );
+    }
+
+    #[test]
+    fn an_opaque_directory_replaces_a_link_and_empties_nothing_behind_it() {
+        let none: [&str; 0] = [];
+        let opaque = "bin/.wh..wh..opq";
+        assert_eq!(moved(&["bin/", opaque, "bin/new"]), none);
+        assert_eq!(
+            moved(&["bin/sub/", "bin/sub/.wh..wh..opq"]),
+            ["bin -> usr/bin"]
+        );
+        for directory in ["bin", "bin/X11"] {
+            let opaque = format!("{directory}/.wh..wh..opq");
+            let link = directory.replace("bin/", "usr/bin/");
+            assert_eq!(
+                placed(&[&opaque, "bin/new"]).unwrap_err(),
+                format!(
+                    "`{directory}` of the layer tar `/x/layer.tar` cannot stand there: `{link}` of the base image is a \
+                     symbolic link to a directory that an opaque whiteout would empty"
+                )
+            );
+        }
     }
 
     #[test]
@@ -420,5 +546,9 @@ mod tests {
         );
         assert!(placed(&["lib"]).is_ok());
         assert!(placed(&[".wh.opt", "opt"]).is_ok());
+        assert!(placed(&["bin/sub"]).is_err());
+        for whiteout in ["usr/bin/.wh.sub", "bin/.wh.sub", "usr/.wh.bin"] {
+            assert_eq!(placed(&[whiteout, "bin/sub"]).err(), None, "{whiteout}");
+        }
     }
 }
