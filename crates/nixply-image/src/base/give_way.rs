@@ -73,19 +73,21 @@ impl Placing<'_> {
             directories,
         };
         let mut open = std::mem::take(&mut self.yielding);
+        let mut merged = BTreeSet::new();
         while let Some(link) = open.pop() {
-            self.merge(&own, link, &mut open)?;
+            self.merge(&own, link, &mut open, &mut merged)?;
         }
         Ok(())
     }
 
     /// Lays the directory that a link leads to over one of the base; what has to be laid one level below is put into
-    /// `open`.
+    /// `open`. What is laid over what stands in `merged`: links on both sides may lead to where one has been.
     fn merge(
         &mut self,
         own: &Own<'_>,
         link: Yielding,
         open: &mut Vec<Yielding>,
+        merged: &mut BTreeSet<(String, String)>,
     ) -> Result<(), BaseError> {
         let from = self.lead(&link.target, own.links);
         if from.as_ref() == Some(&link.directory) {
@@ -98,16 +100,19 @@ impl Placing<'_> {
                 problem: LinkProblem::IntoStore,
             });
         }
-        let names = match &from {
+        let found = match &from {
             Some(from) => self.names_in(own, from)?,
             None => None,
         };
-        let (Some(from), Some(names)) = (from, names) else {
+        let (Some(from), Some((place, names))) = (from, found) else {
             return Err(BaseError::HidesDirectory {
                 what: format!("`{}/{}`", self.contents[link.content_idx], link.asked),
                 path: link.directory,
             });
         };
+        if !merged.insert((place, link.directory.clone())) {
+            return Ok(());
+        }
         for name in names {
             let leads_to = join(&from, &name);
             // `usr -> .`: the directory itself is no part of what is laid over it.
@@ -126,14 +131,16 @@ impl Placing<'_> {
         Ok(())
     }
 
-    /// The names in a directory, of ours or in the store; none where there is no such directory.
+    /// A directory, of ours or in the store, by its path without links, and the names in it; none where there is no such
+    /// directory.
     fn names_in(
         &self,
         own: &Own<'_>,
         directory: &str,
-    ) -> Result<Option<BTreeSet<String>>, BaseError> {
+    ) -> Result<Option<(String, BTreeSet<String>)>, BaseError> {
         if !is_in(directory, self.ways.store_dir) {
-            return Ok(own.names_in(directory));
+            let names = own.names_in(directory);
+            return Ok(names.map(|names| (directory.to_owned(), names)));
         }
         let Some((place, file_type)) = self.view.resolve(&format!("/{directory}"))? else {
             return Ok(None);
@@ -142,6 +149,7 @@ impl Placing<'_> {
             return Ok(None);
         }
         let children = list(&place.physical)?;
-        Ok(Some(children.into_iter().map(|child| child.name).collect()))
+        let names = children.into_iter().map(|child| child.name).collect();
+        Ok(Some((place.logical, names)))
     }
 }

@@ -105,6 +105,28 @@ fn links_stand_where_the_links_of_the_base_lead() {
 }
 
 #[test]
+fn links_back_on_both_sides_are_gone_through_once() {
+    let store = tempfile::tempdir().unwrap();
+    let bin = store.path().join(&Y["/nix/store/".len()..]).join("bin");
+    std::fs::create_dir_all(bin.join("sub")).unwrap();
+    std::fs::write(bin.join("a"), "a").unwrap();
+    std::os::unix::fs::symlink(".", bin.join("X11")).unwrap();
+    std::os::unix::fs::symlink("..", bin.join("sub/up")).unwrap();
+    let tree = base(&[
+        "bin -> usr/bin",
+        "usr/bin/sub",
+        "usr/bin/X11 -> .",
+        "usr/bin/sub/up -> ..",
+    ]);
+    let content = content(X, json!({"symlinks": {"bin": format!("{Y}/bin")}}));
+    let records = put(vec![content], &tree, store.path(), OnCollision::Error).unwrap();
+    assert_eq!(
+        records,
+        [json!({"symlinks": {"usr/bin/a": format!("{Y}/bin/a")}})]
+    );
+}
+
+#[test]
 fn a_link_to_a_directory_gives_way_to_one_of_the_base() {
     let fields = json!({
         "links": {"bin": "ip/ss", "lib": "a.so", "lib/ssl": "b", "lib/sub": "c"},
@@ -287,30 +309,4 @@ fn two_contents_at_one_place_are_the_same_or_an_error_that_names_both() {
         )
     );
     assert_eq!(put("b", OnCollision::First).unwrap(), first("b"));
-}
-
-#[test]
-fn a_lock_that_does_not_tell_all_directories_is_asked_for_nothing_else() {
-    let store = tempfile::tempdir().unwrap();
-    let bin = store.path().join(&X["/nix/store/".len()..]).join("bin");
-    std::fs::create_dir_all(&bin).unwrap();
-    std::fs::write(bin.join("a"), "a").unwrap();
-    std::os::unix::fs::symlink("a", bin.join("b")).unwrap();
-    std::os::unix::fs::symlink("bin", bin.parent().unwrap().join("sbin")).unwrap();
-    let tree = BaseTree {
-        usual_directories: None,
-        ..merged_usr()
-    };
-    let put = |fields: Value| {
-        let contents = vec![content(X, fields)];
-        put(contents, &tree, store.path(), OnCollision::Error)
-    };
-    let links = json!({"links": {"bin": "a"}, "symlinks": {"bin/b": "a"}});
-    assert_eq!(put(links).unwrap().len(), 1);
-    assert_eq!(
-        put(json!({"symlinks": {"sbin": "bin"}})).unwrap_err(),
-        format!(
-            "`{X}/sbin` leads to a directory, and nobody knows whether the base image has one at `sbin`"
-        )
-    );
 }
