@@ -23,6 +23,9 @@ use nixply_pack::{
 use nixply_store::{Closure, PathIdx, StoreDir, StorePath};
 use std::collections::{BTreeMap, BTreeSet};
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 /// The most layers where nobody says otherwise: dockerTools' default, which leaves Docker's limit of 125 some room for
 /// images built on top.
 pub const DEFAULT_MAX_LAYERS: usize = 100;
@@ -202,6 +205,10 @@ pub fn plan_image(
         let layer = database_layer(&plan, closure, owner)?;
         plan.layers.push(layer);
     }
+    // A pipeline may have taken all store paths out.
+    if plan.layers.is_empty() && plan.base.is_none() {
+        return Err(PlanningError::Empty);
+    }
     plan.tool = options.tool;
     plan.name = options.name;
     plan.tag = options.tag;
@@ -294,6 +301,10 @@ fn over_base(
             Ok(())
         };
     };
+    let has_files = options.has_root() || !options.layer_tars.is_empty();
+    if has_files && tree.usual_directories.is_none() {
+        return Err(BaseError::UnknownDirectories);
+    }
     let store_dir = closure.map_or_else(StoreDir::default, |closure| closure.store_dir().clone());
     if closure.is_some() {
         check_store_dir(tree, &store_dir)?;

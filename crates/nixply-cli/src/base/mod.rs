@@ -267,7 +267,7 @@ pub(crate) fn planning_error(error: &BaseError) -> CliError {
         BaseError::HidesDirectory { .. } => {
             Some("leave it out, or let it stand elsewhere; what the directory holds would be lost")
         }
-        BaseError::UnknownDirectory { .. } => {
+        BaseError::UnknownDirectories => {
             Some("the lock is of an earlier version: make it again with `nixply base lock`")
         }
         BaseError::TarLink { .. } => Some(

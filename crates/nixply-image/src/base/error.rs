@@ -203,16 +203,11 @@ pub enum BaseError {
         /// The directory.
         path: String,
     },
-    /// A link of a content could replace a directory, and the lock of the base does not tell.
+    /// A file could replace a directory, and the lock of the base does not tell.
     #[error(
-        "`{what}` leads to a directory, and nobody knows whether the base image has one at `{path}`"
+        "nobody knows which directories the base image has, and files of the image could replace one"
     )]
-    UnknownDirectory {
-        /// The link, in the store.
-        what: String,
-        /// Where it would be.
-        path: String,
-    },
+    UnknownDirectories,
     /// What a link of a content leads to cannot be read.
     #[error(transparent)]
     Content(#[from] crate::LinkError),
@@ -261,6 +256,8 @@ pub enum BaseError {
 pub enum LinkProblem {
     /// It comes back to itself.
     Loop,
+    /// It leads to a path that is longer than paths can be.
+    TooLong,
     /// It leads into a store path, which must not change.
     IntoStore,
     /// What it leads to would be emptied by an opaque whiteout.
@@ -271,6 +268,7 @@ impl std::fmt::Display for LinkProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Loop => "that leads back to itself",
+            Self::TooLong => "that leads to a longer path than there can be",
             Self::IntoStore => "into the store, whose paths must not change",
             Self::Emptied => "to a directory that an opaque whiteout would empty",
         })

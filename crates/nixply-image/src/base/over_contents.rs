@@ -124,9 +124,6 @@ impl Placing<'_> {
 
     /// Puts a link of a content at its place, or notes that it gives way.
     fn place_link(&mut self, place: String, entry: Placed) -> Result<(), BaseError> {
-        if matches!(entry.kind, PlacedKind::Symlink { .. }) {
-            self.check_known(&place, &entry)?;
-        }
         let mut yielding = std::mem::take(&mut self.yielding);
         let placed = self.place_or_yield(place, entry, &mut yielding);
         self.yielding = yielding;
@@ -167,21 +164,6 @@ impl Placing<'_> {
         let followed = follow(place, true, &|at| self.ways.link(at)).ok()?;
         let tree = self.ways.tree;
         tree.is_directory(&followed.place).then_some(followed.place)
-    }
-
-    /// Checks that it is known whether a link to a directory would hide one.
-    fn check_known(&self, place: &str, entry: &Placed) -> Result<(), BaseError> {
-        if self.ways.tree.usual_directories.is_some() || self.directory_at(place).is_some() {
-            return Ok(());
-        }
-        let what = self.source(entry);
-        match self.view.resolve(&what)? {
-            Some((_, file_type)) if file_type.is_dir() => Err(BaseError::UnknownDirectory {
-                what,
-                path: place.to_owned(),
-            }),
-            _ => Ok(()),
-        }
     }
 
     /// Puts an entry at its place, where another one may be already.

@@ -1,40 +1,20 @@
 use super::*;
 use crate::linking::tests::{A, B, Store, closure};
 use crate::linking::{LinkTree, link_contents};
-use crate::{LayerFormatRecord, OnCollision, PlanOptions, plan_image};
-use nixply_layer::{Compression, read_entries, write_layer_tar};
-use nixply_oci::{MediaType, Platform, RuntimeConfig};
-use nixply_pack::Packer;
-use std::collections::BTreeMap;
+use crate::planning::tests::options;
+use crate::{OnCollision, PlanOptions, plan_image};
+use nixply_layer::{read_entries, write_layer_tar};
+use nixply_oci::MediaType;
 
 /// Plans an image of the store paths `A` and `B`, of which the root has links to what `contents` have, and of root files.
 fn plan(store: &Store, contents: &[&str], files: Vec<RootFileSpec>) -> Plan {
     let contents: Vec<String> = contents.iter().map(|path| (*path).to_owned()).collect();
     let linked = link_contents(&contents, OnCollision::Error, &store.root(), |_| true);
     let options = PlanOptions {
-        packer: Packer::PerPath,
-        base: None,
-        max_layers: 100,
-        volatile: Vec::new(),
-        catalog: None,
-        prior: Vec::new(),
-        pipeline: None,
-        compression: Compression::None,
-        layer_format: LayerFormatRecord::Nixply,
-        platform: Platform::linux("amd64"),
-        config: RuntimeConfig::default(),
         root_files: files,
         contents: linked.as_ref().map(LinkTree::records).unwrap(),
-        on_collision: OnCollision::Error,
         store: store.root(),
-        permissions: BTreeMap::new(),
-        layer_tars: Vec::new(),
-        nix_database: None,
-        name: None,
-        tag: None,
-        created: None,
-        annotations: BTreeMap::new(),
-        tool: None,
+        ..options()
     };
     plan_image(Some(&closure(&[A, B])), options).unwrap()
 }
