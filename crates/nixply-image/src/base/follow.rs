@@ -1,5 +1,8 @@
 //! Following a path through symbolic links, by their texts alone.
 
+use super::error::LinkProblem;
+use nixply_layer::NAME_LIMIT_BYTES;
+
 /// How many links are followed on the way to a file: what Linux follows (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
@@ -12,13 +15,21 @@ pub(super) struct Followed {
     pub(super) first_link: Option<String>,
 }
 
-/// Follows the links in a path from the root; the last part only where `last_too`. The error is a link that leads back to
-/// itself. Nothing leads out of the root.
+/// A path that leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeadsNowhere {
+    /// The first link on the way.
+    pub(super) link: String,
+    pub(super) problem: LinkProblem,
+}
+
+/// Follows the links in a path from the root; the last part only where `last_too`. Nothing leads out of the root. Links
+/// that lead to ever longer paths are not followed further than a path can be long.
 pub(super) fn follow<'l>(
     path: &str,
     last_too: bool,
     link: &dyn Fn(&str) -> Option<&'l str>,
-) -> Result<Followed, String> {
+) -> Result<Followed, LeadsNowhere> {
     // The parts that are still to go, the next one last.
     let mut ahead: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
     let mut links = 0;
@@ -33,15 +44,27 @@ pub(super) fn follow<'l>(
             }
             _ => place.push(part),
         }
+        let here = place.join("/");
+        if let Some(link) = first_link
+            .as_ref()
+            .filter(|_| here.len() > NAME_LIMIT_BYTES)
+        {
+            return Err(LeadsNowhere {
+                link: String::clone(link),
+                problem: LinkProblem::TooLong,
+            });
+        }
         if ahead.is_empty() && !last_too {
             break;
         }
-        let here = place.join("/");
         let Some(target) = link(&here) else { continue };
         let first = first_link.get_or_insert(here);
         links += 1;
         if links > MAX_LINKS {
-            return Err(first.clone());
+            return Err(LeadsNowhere {
+                link: first.clone(),
+                problem: LinkProblem::Loop,
+            });
         }
         if target.starts_with('/') {
             place.clear();

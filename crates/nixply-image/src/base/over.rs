@@ -88,7 +88,7 @@ impl Ways<'_> {
             problem,
         };
         let followed = follow(path, last_too, &|at| self.link(at))
-            .map_err(|link| failed(link, LinkProblem::Loop))?;
+            .map_err(|nowhere| failed(nowhere.link, nowhere.problem))?;
         match &followed.first_link {
             Some(link) if is_in(&followed.place, self.store_dir) => {
                 Err(failed(link.clone(), LinkProblem::IntoStore))

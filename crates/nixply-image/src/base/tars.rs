@@ -219,8 +219,8 @@ fn placement(
             link,
             problem,
         };
-        let followed =
-            follow(directory, true, &link).map_err(|link| failed(link, LinkProblem::Loop))?;
+        let followed = follow(directory, true, &link)
+            .map_err(|nowhere| failed(nowhere.link, nowhere.problem))?;
         if let Some(link) = followed.first_link {
             if is_in(&followed.place, store_dir) {
                 return Err(failed(link, LinkProblem::IntoStore));

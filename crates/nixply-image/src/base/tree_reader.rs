@@ -382,6 +382,18 @@ mod tests {
         assert!(!tree_of(&[&["etc/", &deep]]).is_directory("d"));
     }
 
+    #[test]
+    fn places_do_not_grow_by_links_beyond_what_a_file_system_takes() {
+        let deep = format!("{}a", "d/".repeat(2000));
+        let link = format!("a -> {deep}");
+        let further = format!("a/{deep}/");
+        let tree = tree_of(&[&[&link, &format!("{deep}/x/")], &["a/y/", &further]]);
+        assert!(tree.is_directory(&format!("{deep}/y")));
+        let directories = tree.usual_directories.unwrap();
+        let longest = directories.iter().map(str::len).max();
+        assert_eq!(longest, Some(deep.len() + "/x".len()));
+    }
+
     const STORE_PATH: &str = "nix/store/0123456789abcdfghijklmnpqrsvwxyz-a";
 
     /// Lines of a layer: `usr/bin/` a directory, `bin -> usr/bin` a link, anything else a file.
