@@ -1,8 +1,10 @@
 //! Base images: what `--base` and a specification's `base` name, read as far as planning needs it.
 
+mod kept_trees;
 mod layers;
 mod tree;
 
+pub(crate) use kept_trees::forget_trees;
 pub(crate) use layers::BaseLayers;
 pub(crate) use tree::read_tree;
 
@@ -21,7 +23,7 @@ use nixply_layer::{Compression, StoreRoot};
 use nixply_layout::{ImageForm, LayoutError, OpenOptions, OpenedImage, open_image};
 use nixply_oci::{ImageReference, ImageSource as _, LayerPlace, Platform};
 use nixply_registry::{RegistryError, RegistryImage};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What reading a base depends on.
 #[derive(Debug)]
@@ -175,11 +177,7 @@ pub(crate) fn open_in_registry(
 /// What the layers of an image in a registry hold: from an earlier look, or by reading all of them once.
 fn known_tree(reference: &ImageReference, opened: &RegistryImage) -> Result<BaseTree, CliError> {
     let digest = opened.image().manifest_descriptor.digest;
-    let kept = trees_dir().map(|dir| dir.join(format!("{}.json", digest.hex())));
-    let found = kept.as_ref().and_then(|path| std::fs::read(path).ok());
-    // What is damaged is read again, and what an earlier version found.
-    let found = found.and_then(|bytes| serde_json::from_slice::<BaseTree>(&bytes).ok());
-    if let Some(tree) = found.filter(|tree| tree.usual_directories.is_some()) {
+    if let Some(tree) = kept_trees::kept_tree(digest) {
         return Ok(tree);
     }
     let bytes: u64 = opened
@@ -197,40 +195,8 @@ fn known_tree(reference: &ImageReference, opened: &RegistryImage) -> Result<Base
         Some("a lock file of `nixply base lock` tells them without the network"),
     );
     let tree = read_tree(opened)?;
-    if let Some(path) = kept {
-        keep_tree(&path, &tree);
-    }
+    kept_trees::keep_tree(digest, &tree);
     Ok(tree)
-}
-
-/// Where it is kept what base images hold, a file for each manifest.
-fn trees_dir() -> Option<PathBuf> {
-    environment::cache_dir().map(|dir| dir.join("bases"))
-}
-
-/// Forgets what base images hold.
-pub(crate) fn forget_trees() -> Result<(), CliError> {
-    let Some(dir) = trees_dir() else {
-        return Ok(());
-    };
-    match std::fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            let message = format!("cannot remove `{}`", dir.display());
-            Err(CliError::context(ExitStatus::Failed, message, &error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Keeps what was found for the next time. Where that fails, the next time takes longer.
-fn keep_tree(path: &Path, tree: &BaseTree) {
-    let Ok(json) = serde_json::to_vec(tree) else {
-        return;
-    };
-    if let Some(dir) = path.parent() {
-        let _ = std::fs::create_dir_all(dir);
-    }
-    let _ = nixply_layout::write_file_atomically(path, |out| Ok(out.write_all(&json)?));
 }
 
 fn unusable(name: &str, error: &(dyn std::error::Error + 'static)) -> CliError {

@@ -359,6 +359,17 @@ fn a_base_in_a_registry_is_looked_into_once() {
     let first = fs::read(sandbox.path("plan.json")).unwrap();
     assert_eq!(says(&plan), "");
     assert_eq!(fs::read(sandbox.path("plan.json")).unwrap(), first);
+    // What an earlier version kept tells less of the base, or tells it otherwise.
+    let mut trees = fs::read_dir(sandbox.path("cache/bases")).unwrap();
+    let kept = trees.next().unwrap().unwrap().path();
+    let tree = r#"{"links":{},"usual_directories":{}}"#;
+    let of_version_0 = format!(r#"{{"version":0,"tree":{tree}}}"#);
+    for earlier in [tree, &of_version_0, "{}"] {
+        fs::write(&kept, earlier).unwrap();
+        assert!(says(&plan).contains("reading the layers of "), "{earlier}");
+        assert_eq!(fs::read(sandbox.path("plan.json")).unwrap(), first);
+        assert_eq!(says(&plan), "");
+    }
     says(&["cache", "clear"]);
     assert!(says(&plan).contains("reading the layers of "));
     // Without a file outside the store, nothing of the base could be damaged.
