@@ -77,7 +77,9 @@ pub(crate) fn read(place: &str, request: &BaseRequest<'_>) -> Result<BaseImage, 
     }
     if Plan::is_plan(&bytes) {
         let plan = Plan::from_json(&bytes).map_err(|error| unusable(place, &error))?;
-        let store = request.needs_tree.then_some(request.store);
+        // What is known of the layers below a plan is lost for all that is built on this image unless its own are read.
+        let is_known = (plan.base.as_ref()).is_some_and(|base| base.tree.is_some());
+        let store = (request.needs_tree || is_known).then_some(request.store);
         return BaseImage::of_plan(plan, request.compression, &request.layer_format, store)
             .map_err(|error| unusable(place, &error));
     }

@@ -83,6 +83,30 @@ fn files_stand_where_the_links_of_a_finished_tar_lead() {
 }
 
 #[test]
+fn what_a_stored_base_holds_stays_known_through_a_plan_that_does_not_need_it() {
+    let sandbox = sandbox();
+    sandbox.stdout(&["export", "base.json", "-o", "base.tar"]);
+    write_tar(&sandbox, "links.tar", &["opt/real/x", "opt/app -> real"]);
+    let planned = |name: &str, fields: Value, base: &str, out: &str| {
+        let mut spec = fields;
+        spec["schema"] = json!("nixply.image/1");
+        sandbox.write(name, &spec.to_string());
+        let base = ["--base", base, "-o", out];
+        sandbox.stdout(&[&["plan", name, "--json"][..], &STORE, &base].concat());
+    };
+    let tars = json!({"layer_tars": ["links.tar"]});
+    planned("tar.json", tars, "base.tar", "tar-plan.json");
+    let paths = json!({"closure": "closure.json"});
+    planned("paths.json", paths, "tar-plan.json", "paths-plan.json");
+    let made = plan(&sandbox, &["--base", "paths-plan.json"]);
+    let links = &made["base"]["tree"]["links"];
+    assert_eq!(
+        (&links["bin"], &links["opt/app"]),
+        (&json!("usr/bin"), &json!("real"))
+    );
+}
+
+#[test]
 fn contents_give_way_to_directories_and_root_files() {
     let sandbox = sandbox();
     let store = sandbox.store().join(APP);
